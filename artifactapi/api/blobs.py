@@ -1,0 +1,69 @@
+"""End-points 2 and 10: blobs."""
+
+from __future__ import annotations
+
+from klein import Response
+
+from artifactapi.api.downloads import Downloads
+from artifactapi.api.responses import matches, respond
+from artifactapi.api.site import Request
+from artifactapi.metadata.blobs import Blob
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.names import ImageName
+from artifactapi.oci.ranges import parse_range
+from artifactapi.registry.registry import Registry
+
+OCTETS = "application/octet-stream"
+
+
+class BlobRoutes:
+    """Parse, call, respond."""
+
+    def __init__(self, registry: Registry, downloads: Downloads) -> None:
+        self._blobs = registry.blobs
+        self._downloads = downloads
+
+    async def get(self, request: Request, name: ImageName, reference: str) -> Response | None:
+        """GET and HEAD, whole or a range."""
+        digest = Digest.parse(reference)
+        blob = await self._blobs.find(name, digest)
+        headers = describe(digest)
+        if matches(request.getHeader("if-none-match"), headers["ETag"]):
+            return respond(304, headers=headers)
+        part = parse_range(request.getHeader("range"), blob.size)
+        start, length = part or (0, blob.size)
+        headers["Content-Length"] = str(length)
+        if part:
+            headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{blob.size}"
+        return await self._body(request, blob, 206 if part else 200, headers, start, length)
+
+    async def delete(self, request: Request, name: ImageName, reference: str) -> Response:
+        """DELETE: from this image."""
+        await self._blobs.delete(name, Digest.parse(reference))
+        return respond(202)
+
+    async def _body(
+        self, request: Request, blob: Blob, code: int, headers: dict[str, str], start: int, length: int
+    ) -> Response | None:
+        if request.method == b"HEAD":
+            return respond(code, b"", headers, OCTETS)
+        if blob.content is not None:
+            return respond(code, blob.content[start : start + length], headers, OCTETS)
+        assert blob.key is not None
+        reader = await self._blobs.open(blob.key, start, length)
+        request.setResponseCode(code)
+        for key, value in {**headers, "Content-Type": OCTETS}.items():
+            request.setHeader(key, value)
+        await self._downloads.send(request, reader)
+        return None
+
+
+def describe(digest: Digest) -> dict[str, str]:
+    """The headers of content that can never change."""
+    return {
+        "Docker-Content-Digest": str(digest),
+        "ETag": f'"{digest}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "max-age=31536000, immutable",
+        "X-Artifact-Source": "local",
+    }

@@ -1,0 +1,88 @@
+"""/api/v1/repos."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from klein import Response
+
+from artifactapi.api.responses import json_response, next_link, respond
+from artifactapi.api.site import Request
+from artifactapi.api.uploads import argument
+from artifactapi.metadata.repos import Repo, Usage
+from artifactapi.oci.errors import BadRequest, BodyTooLarge
+from artifactapi.oci.ranges import parse_page
+from artifactapi.registry.registry import Registry
+
+MOST_BYTES = 1024 * 1024
+PATH = "/api/v1/repos"
+
+
+class RepoRoutes:
+    """Parse, call, respond."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._repos = registry.repos
+
+    async def listing(self, request: Request) -> Response:
+        """GET: a page of repos."""
+        page = parse_page(argument(request, b"n"), argument(request, b"last"), 100, 1000)
+        repos = await self._repos.listing(page.last.replace("\0", ""), page.count + 1)
+        shown = [to_json(repo, usage) for repo, usage in repos[: page.count]]
+        more = len(repos) > page.count and page.count > 0
+        headers = next_link(PATH, n=page.count, last=shown[-1]["name"]) if more else {}
+        return json_response(200, {"repos": shown}, headers)
+
+    async def create(self, request: Request) -> Response:
+        """POST: a new repo."""
+        repo = await self._repos.create(await json_body(request))
+        return json_response(201, to_json(*await self._repos.read(repo.name)), {"Location": f"{PATH}/{repo.name}"})
+
+    async def read(self, request: Request, name: str) -> Response:
+        """GET one."""
+        return json_response(200, to_json(*await self._repos.read(known(name))))
+
+    async def change(self, request: Request, name: str) -> Response:
+        """PATCH: its settings."""
+        repo = await self._repos.change(known(name), await json_body(request))
+        return json_response(200, to_json(*await self._repos.read(repo.name)))
+
+    async def delete(self, request: Request, name: str) -> Response:
+        """DELETE, with ?force=true even if it holds something."""
+        force = argument(request, b"force")
+        if force not in (None, "true", "false"):
+            raise BadRequest("force must be true or false", {"parameter": "force"})
+        await self._repos.delete(known(name), force == "true")
+        return respond(204)
+
+
+def known(name: str) -> str:
+    """A name the database can be asked for; no repo has a NUL in its name."""
+    return name.replace("\0", "�")
+
+
+async def json_body(request: Request) -> Any:
+    """The request's JSON. Raises BadRequest, BodyTooLarge."""
+    body = await request.body.read_all(MOST_BYTES, BodyTooLarge(f"the body has more than {MOST_BYTES} bytes"))
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is not valid JSON") from None
+
+
+def to_json(repo: Repo, usage: Usage) -> dict[str, Any]:
+    """A repo as the API shows it; times in RFC 3339, UTC."""
+    return {
+        "name": repo.name,
+        "package_type": repo.package_type,
+        "repo_type": repo.repo_type,
+        "settings": repo.settings,
+        "created_at": repo.created_at.isoformat().replace("+00:00", "Z"),
+        "updated_at": repo.updated_at.isoformat().replace("+00:00", "Z"),
+        "images": usage.images,
+        "tags": usage.tags,
+        "manifests": usage.manifests,
+        "blobs": usage.blobs,
+        "bytes": usage.bytes,
+    }

@@ -1,0 +1,33 @@
+"""The `artifactapi` command."""
+
+from __future__ import annotations
+
+import sys
+
+from artifactapi import __version__
+
+USAGE = """\
+usage: artifactapi serve [OPTIONS]    serve in the foreground: twistd -n artifactapi [OPTIONS]
+       artifactapi --version
+       artifactapi serve --help       all options"""
+
+
+def main() -> None:
+    """Run a command. Unknown ones are one line and exit status 2."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["serve"]:
+        serve(arguments[1:])
+    elif arguments in (["--version"], ["version"]):
+        print(f"artifactapi {__version__}")
+    elif arguments in (["--help"], ["-h"], []):
+        print(USAGE)
+    else:
+        sys.exit(f"artifactapi: unknown command {arguments[0]!r}; see artifactapi --help")
+
+
+def serve(arguments: list[str]) -> None:
+    """Become `twistd -n artifactapi`."""
+    from twisted.scripts.twistd import run
+
+    sys.argv = ["twistd", "-n", "artifactapi", *arguments]
+    run()

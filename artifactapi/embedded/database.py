@@ -1,0 +1,32 @@
+"""The database in the cluster, seen through one short connection; the pool is metadata/database.py's."""
+
+from __future__ import annotations
+
+import psycopg2
+from psycopg2.extensions import make_dsn
+
+from artifactapi.embedded.settings import NAME
+
+_CREATE = f"CREATE DATABASE {NAME} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+
+
+def dsn(host: str, database: str = NAME) -> str:
+    """The keyword form for the socket in the folder `host`."""
+    return make_dsn(host=host, port=5432, user=NAME, dbname=database)
+
+
+def ready(host: str) -> bool:
+    """Whether postgres accepts connections; if it does, the database is there afterwards. Blocks."""
+    try:
+        connection = psycopg2.connect(dsn(host, "postgres"), connect_timeout=10)
+    except psycopg2.OperationalError:
+        return False
+    try:
+        connection.autocommit = True  # CREATE DATABASE runs in no transaction
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (NAME,))
+            if cursor.rowcount == 0:
+                cursor.execute(_CREATE)
+    finally:
+        connection.close()
+    return True

@@ -1,0 +1,84 @@
+"""The log on standard output: a line an event, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+
+Observer = Callable[[LogEvent], None]
+FORMATS = ("text", "json")
+
+
+def text_observer(stream: TextIO | None = None) -> Observer:
+    """`time LEVEL text`, with a traceback below where there is one."""
+    return lambda event: write(stream, text_line(event))
+
+
+def json_observer(stream: TextIO | None = None) -> Observer:
+    """An object a line: time, level, logger, message, and the event's own fields."""
+    return lambda event: write(stream, json_line(event))
+
+
+def write(stream: TextIO | None, line: str) -> None:
+    """One line, at once; a log that cannot be written must not end a request."""
+    out = stream or sys.__stdout__
+    if out is not None:
+        try:
+            out.write(line + "\n")
+            out.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def time_of(event: LogEvent) -> str:
+    """RFC 3339 with milliseconds, UTC."""
+    moment = datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def level_of(event: LogEvent) -> str:
+    """The level's name."""
+    return str(getattr(event.get("log_level", LogLevel.info), "name", "info"))
+
+
+def text_line(event: LogEvent) -> str:
+    """The event as text."""
+    line = f"{time_of(event)} {level_of(event).upper()} {one_line(formatEvent(event))}"
+    failure = event.get("log_failure")
+    return f"{line}\n{failure.getTraceback().rstrip()}" if isinstance(failure, Failure) else line
+
+
+def json_line(event: LogEvent) -> str:
+    """The event as JSON."""
+    shown: dict[str, Any] = {
+        "time": time_of(event),
+        "level": level_of(event),
+        "logger": event.get("log_namespace", ""),
+        "message": formatEvent(event),
+    }
+    shown |= {key: plain(value) for key, value in event.items() if key not in shown and is_own(key)}
+    failure = event.get("log_failure")
+    if isinstance(failure, Failure):
+        shown["traceback"] = failure.getTraceback()
+    return json.dumps(shown, default=str)
+
+
+def is_own(key: str) -> bool:
+    """Whether the field is the event's, and not twisted.logger's or the legacy log's."""
+    return not key.startswith("log_") and key not in ("isError", "format", "failure", "why", "system", "printed")
+
+
+def plain(value: object) -> object:
+    """A value JSON can show as it is, or its text."""
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def one_line(text: str) -> str:
+    """No line break of a client's making in the log."""
+    return text.replace("\r", "\\r").replace("\n", "\\n")

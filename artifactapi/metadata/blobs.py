@@ -1,0 +1,92 @@
+"""Rows of blobs and of their links to images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from artifactapi.metadata.database import Queryable
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.names import ImageName
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Where a blob's bytes are: in `content`, or in the store under `key`."""
+
+    digest: Digest
+    size: int
+    key: str | None
+    content: bytes | None
+
+
+LINKED = """
+    FROM repos r JOIN images i ON i.repo_id = r.id JOIN image_blobs l ON l.image_id = i.id
+    JOIN blobs b ON b.id = l.blob_id WHERE r.name = %s AND i.name = %s AND b.digest = %s
+"""
+
+
+async def find(db: Queryable, name: ImageName, digest: Digest) -> Blob | None:
+    """The blob, if it is linked to that image."""
+    row = await db.one(
+        f"SELECT b.size, b.object_key, b.content {LINKED}",
+        (name.repo, name.image, str(digest)),
+    )
+    return Blob(digest, row[0], row[1], None if row[2] is None else bytes(row[2])) if row else None
+
+
+async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageName | None) -> bool:
+    """Link the blob of `source` (None: of any image) to `name`; False if the blob is not there, or no repo.
+
+    Touches the blob's row: a sweep that has picked it must see that it was promised.
+    """
+    return bool(
+        await db.query(
+            """
+            WITH repo AS (
+                SELECT id FROM repos WHERE name = %(repo)s
+            ), blob AS (
+                UPDATE blobs b SET touched_at = now() WHERE digest = %(digest)s AND EXISTS (SELECT FROM repo)
+                AND EXISTS (
+                    SELECT FROM image_blobs l JOIN images i ON i.id = l.image_id JOIN repos r ON r.id = i.repo_id
+                    WHERE l.blob_id = b.id AND (%(from_repo)s IS NULL OR r.name = %(from_repo)s AND i.name = %(from)s)
+                ) RETURNING id
+            ), image AS (
+                INSERT INTO images (repo_id, name) SELECT repo.id, %(image)s FROM repo, blob
+                ON CONFLICT (repo_id, name) DO UPDATE SET name = excluded.name RETURNING id
+            ), link AS (
+                INSERT INTO image_blobs (image_id, blob_id) SELECT image.id, blob.id FROM image, blob
+                ON CONFLICT DO NOTHING
+            )
+            SELECT id FROM blob
+            """,
+            {
+                "repo": name.repo,
+                "image": name.image,
+                "digest": str(digest),
+                "from_repo": source.repo if source else None,
+                "from": source.image if source else None,
+            },
+        )
+    )
+
+
+async def unlink(db: Queryable, name: ImageName, digest: Digest) -> bool:
+    """Take the blob from that image; False if it was not there."""
+    return bool(
+        await db.query(
+            """DELETE FROM image_blobs l USING repos r, images i, blobs b
+               WHERE i.repo_id = r.id AND l.image_id = i.id AND b.id = l.blob_id
+               AND r.name = %s AND i.name = %s AND b.digest = %s RETURNING b.id""",
+            (name.repo, name.image, str(digest)),
+        )
+    )
+
+
+async def lock_linked(db: Queryable, image_id: int, digests: list[str]) -> set[str]:
+    """Those of `digests` that are linked to the image; the links stay until the transaction ends."""
+    rows = await db.query(
+        "SELECT b.digest FROM blobs b JOIN image_blobs l ON l.blob_id = b.id"
+        " WHERE l.image_id = %s AND b.digest = ANY(%s) ORDER BY b.id FOR KEY SHARE OF l",
+        (image_id, digests),
+    )
+    return {row[0] for row in rows}

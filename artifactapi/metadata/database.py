@@ -1,0 +1,299 @@
+"""The connection pool: the only importer of txpostgres and psycopg2."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extras import Json
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from txpostgres import txpostgres
+
+from artifactapi.oci.errors import StoreFull, Unavailable
+from artifactapi.shield import detached, shield
+
+__all__ = ["Database", "ForeignKeyViolation", "Json", "Queryable", "Row", "Transaction", "UniqueViolation"]
+
+ForeignKeyViolation = errors.ForeignKeyViolation
+UniqueViolation = errors.UniqueViolation
+
+Row = tuple[Any, ...]
+Params = Sequence[Any] | Mapping[str, Any]
+T = TypeVar("T")
+log = Logger()
+
+OPTIONS = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000 -c TimeZone=UTC"
+KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+ACQUIRE_SECONDS = 5.0  # how long a call waits for a free connection before it is told 503
+STUCK_SECONDS = 40.0  # beyond statement_timeout: the server does not even answer that
+CONNECT_SECONDS = 10.0
+RETRIES = 4  # of a transaction that lost a deadlock or a serialisation race
+
+
+class Queryable(Protocol):
+    """What the modules of this package need: the pool itself, or a transaction on one of its connections."""
+
+    async def query(self, sql: str, params: Params = ()) -> list[Row]: ...
+
+    async def one(self, sql: str, params: Params = ()) -> Row | None: ...
+
+
+def is_dead(error: BaseException) -> bool:
+    """Whether the connection that raised `error` is of no more use: judged by its SQLSTATE."""
+    if isinstance(error, txpostgres.RollbackFailed | psycopg2.InterfaceError):
+        return True
+    if not isinstance(error, psycopg2.Error):
+        return not isinstance(error, Exception)
+    if error.pgcode is None:  # libpq's own: the link broke. ProgrammingError and the like have no code either
+        return type(error) in (psycopg2.OperationalError, psycopg2.DatabaseError)
+    return error.pgcode.startswith("08") or error.pgcode in ("57P01", "57P02", "57P03", "57P05", "25P03")
+
+
+def translate(error: Exception) -> Exception:
+    """The error a client is told for a failed statement: 503 or 507 for what may pass, itself for a bug."""
+    code = getattr(error, "pgcode", None) or ""
+    if code.startswith("53100"):
+        return StoreFull("the database's disk is full")
+    if is_dead(error) or code[:2] in ("40", "53", "57", "58") or code in ("55P03", "25006"):
+        return Unavailable("the database does not answer at the moment", headers={"Retry-After": "1"})
+    return error
+
+
+class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+    def _handleCancellation(self, failure: Any) -> Any:
+        # txpostgres turns a statement_timeout into CancelledError, which would look like a client that hung up.
+        return failure
+
+
+class _Connection(txpostgres.Connection):  # type: ignore[misc]
+    """One connection that tells its pool when the server closed it while nobody was asking anything."""
+
+    cursorFactory = _Cursor
+
+    def __init__(self, reactor: Any, lost: Callable[[_Connection], None]) -> None:
+        super().__init__(reactor)
+        self._lost: Callable[[_Connection], None] | None = lost
+
+    def doRead(self) -> None:
+        try:
+            super().doRead()
+        except psycopg2.Error:
+            self.retire()
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        self.retire()
+
+    def retire(self) -> None:
+        """Close, and be replaced in the pool; once."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            self.close()
+            lost(self)
+
+
+class Transaction:
+    """Statements of one transaction, one after the other."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    async def query(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of a statement; [] for one that returns none."""
+        await self._cursor.execute(sql, params)
+        return self._cursor.fetchall() if self._cursor.description else []
+
+    async def one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row, or None."""
+        rows = await self.query(sql, params)
+        return rows[0] if rows else None
+
+
+class Database:
+    """A pool of `size` connections to `dsn` that mends itself.
+
+    A connection that dies is replaced in the background, again and again. Calls wait up to ACQUIRE_SECONDS for a
+    free one, then fail with `Unavailable`. Every call runs to its end although its caller may be cancelled:
+    PQcancel would block the reactor, and a connection in mid-query cannot be given to the next caller.
+    """
+
+    def __init__(self, dsn: str, size: int, reactor: Any) -> None:
+        self._dsn = dsn
+        self._reactor = reactor
+        self.size = size
+        self._idle: deque[_Connection] = deque()
+        self._busy: dict[_Connection, float] = {}
+        self._waiting: deque[Deferred[_Connection]] = deque()
+        self._connecting: set[_Connection] = set()
+        self._running = False
+        self._watch = LoopingCall(self._retire_stuck)
+        self._watch.clock = reactor
+
+    @property
+    def busy(self) -> int:
+        """Connections in use."""
+        return len(self._busy)
+
+    @property
+    def idle(self) -> int:
+        """Connections free."""
+        return len(self._idle)
+
+    async def start(self) -> None:
+        """Open the pool. Raises psycopg2's error in one line as `Unavailable` when the first connection fails."""
+        self._running = True
+        try:
+            first = await self._connect()
+        except psycopg2.Error as error:
+            self._running = False
+            raise Unavailable(f"cannot connect to the database: {' '.join(str(error).split())}") from None
+        self._release(first)
+        for _ in range(self.size - 1):
+            detached(self._replace())
+        self._watch.start(5.0, now=False)
+
+    async def stop(self) -> None:
+        """Close every connection; calls under way fail."""
+        self._running = False
+        if self._watch.running:
+            self._watch.stop()
+        for connection in (*self._idle, *self._busy, *self._connecting):
+            connection.retire()
+        while self._waiting:
+            self._waiting.popleft().errback(Unavailable("the registry is stopping"))
+
+    async def query(self, sql: str, params: Params = ()) -> list[Row]:
+        """All rows of one statement in a transaction of its own; [] for one that returns none."""
+        connection = await self._acquire()
+        return await detached(self._run(connection, _execute, connection, sql, params))
+
+    async def one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row, or None."""
+        rows = await self.query(sql, params)
+        return rows[0] if rows else None
+
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in one transaction and commit; rolled back if it raises. Repeated when it loses a deadlock,
+        so `work` may do nothing but SQL."""
+        for attempt in range(RETRIES):
+            connection = await self._acquire()
+            try:
+                return await detached(self._run(connection, connection.runInteraction, _awaited, work))
+            except (errors.DeadlockDetected, errors.SerializationFailure) as error:
+                if attempt == RETRIES - 1:
+                    raise translate(error) from error
+        raise AssertionError("unreachable")
+
+    async def _run(self, connection: _Connection, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return await call(*args)
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            raise
+        except (psycopg2.Error, txpostgres.RollbackFailed) as error:
+            if is_dead(error):
+                connection.retire()
+            translated = translate(error)
+            if translated is error:
+                raise
+            log.warn("statement failed: {error}", error=" ".join(str(error).split()))
+            raise translated from error
+        finally:
+            self._release(connection)
+
+    async def _acquire(self) -> _Connection:
+        if not self._running:
+            raise Unavailable("the database is not connected", headers={"Retry-After": "1"})
+        if self._idle:
+            connection = self._idle.pop()
+        else:
+            connection = await self._wait()
+        self._busy[connection] = self._reactor.seconds()
+        return connection
+
+    async def _wait(self) -> _Connection:
+        waiter: Deferred[_Connection] = Deferred(self._forget)
+        self._waiting.append(waiter)
+        too_late = self._reactor.callLater(ACQUIRE_SECONDS, self._refuse, waiter)
+        try:
+            return await waiter
+        finally:
+            if too_late.active():
+                too_late.cancel()
+
+    def _forget(self, waiter: Deferred[_Connection]) -> None:
+        self._waiting.remove(waiter)
+
+    def _refuse(self, waiter: Deferred[_Connection]) -> None:
+        self._forget(waiter)
+        waiter.errback(Unavailable("no database connection became free in time", headers={"Retry-After": "1"}))
+
+    def _release(self, connection: _Connection) -> None:
+        self._busy.pop(connection, None)
+        if connection.closed or connection in self._idle:
+            return
+        if self._waiting:
+            self._waiting.popleft().callback(connection)
+        else:
+            self._idle.append(connection)
+
+    def _on_lost(self, connection: _Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if connection in self._connecting:
+            return
+        if self._running:
+            log.warn("a database connection was lost; connecting again")
+            detached(self._replace())
+
+    async def _replace(self) -> None:
+        delay = 0.05
+        while self._running:
+            try:
+                self._release(await self._connect())
+            except psycopg2.Error:
+                await deferLater(self._reactor, delay)
+                delay = min(delay * 2, 1.0)
+            else:
+                return
+
+    async def _connect(self) -> _Connection:
+        connection = _Connection(self._reactor, self._on_lost)
+        self._connecting.add(connection)
+        too_late = self._reactor.callLater(CONNECT_SECONDS, connection.retire)
+        try:
+            await shield(connection.connect(self._dsn, options=OPTIONS, application_name="artifactapi", **KEEPALIVES))
+        except BaseException as error:
+            if isinstance(error, psycopg2.Error):
+                raise
+            raise psycopg2.OperationalError(f"connection timed out or was closed: {error}") from error
+        finally:
+            self._connecting.discard(connection)
+            if too_late.active():
+                too_late.cancel()
+        return connection
+
+    def _retire_stuck(self) -> None:
+        oldest = self._reactor.seconds() - STUCK_SECONDS
+        for connection in [c for c, since in self._busy.items() if since < oldest]:
+            log.error("a statement ran past its timeout; its connection is dropped")
+            connection.retire()
+
+
+def _execute(connection: _Connection, sql: str, params: Params) -> Any:
+    # Past the connection's own lock: the pool gives a connection to one caller at a time.
+    cursor = connection.cursor()
+    done = cursor.execute(sql, params)
+    return done.addCallback(lambda _: cursor.fetchall() if cursor.description else [])
+
+
+def _awaited(cursor: Any, work: Callable[[Transaction], Awaitable[Any]]) -> Deferred[Any]:
+    # txpostgres knows Deferreds only: a bare coroutine would never be awaited, and an empty transaction committed.
+    async def run() -> Any:
+        return await work(Transaction(cursor))
+
+    return Deferred.fromCoroutine(run())

@@ -1,0 +1,135 @@
+"""Rows of manifests and of what they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from artifactapi.metadata.database import Json, Queryable
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.manifest import Manifest
+from artifactapi.oci.names import ImageName, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A manifest as it was pushed."""
+
+    digest: str
+    media_type: str
+    size: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Referrer:
+    """What the referrers list shows of a manifest."""
+
+    digest: str
+    media_type: str
+    artifact_type: str | None
+    size: int
+    annotations: dict[str, str]
+
+
+BY_TAG = """
+    SELECT m.digest, m.media_type, m.size, m.content FROM repos r JOIN images i ON i.repo_id = r.id
+    JOIN tags t ON t.image_id = i.id JOIN manifests m ON m.image_id = i.id AND m.digest = t.digest
+    WHERE r.name = %s AND i.name = %s AND t.name = %s
+"""
+BY_DIGEST = """
+    SELECT m.digest, m.media_type, m.size, m.content FROM repos r JOIN images i ON i.repo_id = r.id
+    JOIN manifests m ON m.image_id = i.id WHERE r.name = %s AND i.name = %s AND m.digest = %s
+"""
+
+
+async def find(db: Queryable, name: ImageName, reference: Digest | Tag) -> Stored | None:
+    """The manifest a digest or a tag stands for in that image."""
+    sql = BY_DIGEST if isinstance(reference, Digest) else BY_TAG
+    row = await db.one(sql, (name.repo, name.image, str(reference)))
+    return Stored(row[0], row[1], row[2], bytes(row[3])) if row else None
+
+
+async def image_id(db: Queryable, name: ImageName) -> int | None:
+    """The image's id, made if need be; None if there is no such repo."""
+    row = await db.one(
+        """
+        WITH known AS (
+            SELECT i.id FROM images i JOIN repos r ON r.id = i.repo_id WHERE r.name = %(repo)s AND i.name = %(image)s
+        ), made AS (
+            INSERT INTO images (repo_id, name) SELECT id, %(image)s FROM repos
+            WHERE name = %(repo)s AND NOT EXISTS (SELECT FROM known)
+            ON CONFLICT (repo_id, name) DO UPDATE SET name = excluded.name RETURNING id
+        )
+        SELECT id FROM known UNION ALL SELECT id FROM made
+        """,
+        {"repo": name.repo, "image": name.image},
+    )
+    return row[0] if row else None
+
+
+async def lock_present(db: Queryable, image: int, digests: list[str]) -> set[str]:
+    """Those of `digests` that are manifests of the image; they stay until the transaction ends."""
+    rows = await db.query(
+        "SELECT digest FROM manifests WHERE image_id = %s AND digest = ANY(%s) ORDER BY digest FOR KEY SHARE",
+        (image, digests),
+    )
+    return {row[0] for row in rows}
+
+
+async def put(db: Queryable, image: int, digest: Digest, manifest: Manifest, content: bytes) -> None:
+    """Insert it with its references; one that is there keeps its bytes and takes the media type of this push."""
+    # Layers that may be missing are kept alive as well, where they are here.
+    named = (*manifest.references, *manifest.optional)
+    await db.query(
+        """
+        WITH manifest AS (
+            INSERT INTO manifests
+                (image_id, digest, media_type, artifact_type, subject, annotations, size, content)
+            VALUES (%(image)s, %(digest)s, %(media_type)s, %(artifact_type)s, %(subject)s, %(annotations)s, %(size)s,
+                    %(content)s)
+            ON CONFLICT (image_id, digest) DO UPDATE SET media_type = excluded.media_type
+            RETURNING image_id, digest
+        )
+        INSERT INTO manifest_refs (image_id, digest, child, kind)
+        SELECT m.image_id, m.digest, c.child, c.kind
+        FROM manifest m, unnest(%(children)s::text[], %(kinds)s::text[]) AS c (child, kind)
+        ON CONFLICT DO NOTHING
+        """,
+        {
+            "image": image,
+            "digest": str(digest),
+            "media_type": manifest.media_type,
+            "artifact_type": manifest.artifact_type,
+            "subject": None if manifest.subject is None else str(manifest.subject),
+            "annotations": Json(manifest.annotations),
+            "size": len(content),
+            "content": content,
+            "children": [str(reference.digest) for reference in named],
+            "kinds": [reference.kind for reference in named],
+        },
+    )
+
+
+async def delete(db: Queryable, name: ImageName, digest: Digest) -> bool:
+    """Delete it with its tags; False if it was not there."""
+    return bool(
+        await db.query(
+            """DELETE FROM manifests m USING repos r, images i WHERE i.repo_id = r.id AND m.image_id = i.id
+               AND r.name = %s AND i.name = %s AND m.digest = %s RETURNING m.digest""",
+            (name.repo, name.image, str(digest)),
+        )
+    )
+
+
+async def referrers(
+    db: Queryable, name: ImageName, subject: Digest, artifact_type: str | None, last: str, count: int
+) -> list[Referrer]:
+    """Up to `count` manifests after digest `last` whose subject it is, by digest."""
+    rows = await db.query(
+        """SELECT m.digest, m.media_type, m.artifact_type, m.size, m.annotations
+           FROM repos r JOIN images i ON i.repo_id = r.id JOIN manifests m ON m.image_id = i.id
+           WHERE r.name = %s AND i.name = %s AND m.subject = %s AND m.digest > %s
+           AND (%s::text IS NULL OR m.artifact_type = %s) ORDER BY m.digest LIMIT %s""",
+        (name.repo, name.image, str(subject), last, artifact_type, artifact_type, count),
+    )
+    return [Referrer(*row) for row in rows]

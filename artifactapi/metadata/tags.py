@@ -1,0 +1,74 @@
+"""Rows of tags, and the lists of tags and images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from artifactapi.metadata.database import Queryable
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.names import ImageName, Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of names: `names` is a JSON array as Postgres wrote it (10,000 of them cost the reactor nothing);
+    `last` its last name; `more` whether others follow."""
+
+    names: str
+    last: str
+    more: bool
+
+
+# Wants one more row than it shows, to know whether others follow.
+PAGE = """
+    SELECT coalesce(json_agg(name ORDER BY name) FILTER (WHERE at <= %(count)s), '[]')::text,
+           coalesce(max(name) FILTER (WHERE at <= %(count)s), ''), count(*) > %(count)s
+    FROM (SELECT name, row_number() OVER (ORDER BY name) AS at FROM ({}) n (name)
+          WHERE name > %(last)s COLLATE "C" ORDER BY name LIMIT %(count)s + 1) page
+"""
+TAGS = """
+    SELECT t.name FROM repos r JOIN images i ON i.repo_id = r.id JOIN tags t ON t.image_id = i.id
+    WHERE r.name = %(repo)s AND i.name = %(image)s
+"""
+IMAGES = """
+    SELECT r.name || '/' || i.name FROM repos r JOIN images i ON i.repo_id = r.id
+    WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id)
+"""
+
+
+async def put(db: Queryable, image: int, tags: list[str], digest: Digest) -> None:
+    """Let each of `tags` (unique) stand for that manifest of the image."""
+    await db.query(
+        """INSERT INTO tags (image_id, name, digest) SELECT %s, t, %s FROM unnest(%s::text[]) t ORDER BY t
+           ON CONFLICT (image_id, name) DO UPDATE SET digest = excluded.digest, updated_at = now()""",
+        (image, str(digest), tags),
+    )
+
+
+async def delete(db: Queryable, name: ImageName, tag: Tag) -> bool:
+    """Delete the tag alone; False if it was not there."""
+    return bool(
+        await db.query(
+            """DELETE FROM tags t USING repos r, images i WHERE i.repo_id = r.id AND t.image_id = i.id
+               AND r.name = %s AND i.name = %s AND t.name = %s RETURNING t.name""",
+            (name.repo, name.image, str(tag)),
+        )
+    )
+
+
+async def listing(db: Queryable, name: ImageName, last: str, count: int) -> Listing | None:
+    """Up to `count` tags of the image after `last`; None if there is no such image."""
+    params = {"repo": name.repo, "image": name.image, "last": last, "count": count}
+    row = await db.one(
+        f"SELECT p.* FROM ({PAGE.format(TAGS)}) p WHERE EXISTS (SELECT FROM repos r JOIN images i"
+        " ON i.repo_id = r.id WHERE r.name = %(repo)s AND i.name = %(image)s)",
+        params,
+    )
+    return Listing(*row) if row else None
+
+
+async def catalog(db: Queryable, last: str, count: int) -> Listing:
+    """Up to `count` images that have a manifest, as `<repo>/<image>`, after `last`."""
+    row = await db.one(PAGE.format(IMAGES), {"last": last, "count": count})
+    assert row is not None
+    return Listing(*row)

@@ -1,0 +1,73 @@
+"""What /metrics shows. A leaf: layers get the one object from `service` and tell it what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        labels = ("route", "method", "status")
+        self._latency = Histogram(
+            "artifactapi_request_seconds",
+            "Requests and their duration",
+            labels,
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._received = Counter("artifactapi_received_bytes", "Bytes of request bodies", registry=self._registry)
+        self._sent = Counter("artifactapi_sent_bytes", "Bytes of response bodies", registry=self._registry)
+        self._store = Histogram(
+            "artifactapi_store_seconds",
+            "Operations of the object store and their duration",
+            ("operation", "outcome"),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self.upload_sessions = Gauge(
+            "artifactapi_upload_sessions", "Upload sessions open, of all replicas", registry=self._registry
+        )
+        self._gauge = Gauge(
+            "artifactapi_database_connections", "Connections of the database pool", ("state",), registry=self._registry
+        )
+        self._running = Gauge("artifactapi_requests_running", "Requests under way", registry=self._registry)
+        # Finding a child by its labels costs more than counting in it.
+        self._request = cache(self._latency.labels)
+
+    def request(self, route: str, method: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """A request ended."""
+        self._request(route, method, str(status)).observe(seconds)
+        if received:
+            self._received.inc(received)
+        if sent:
+            self._sent.inc(sent)
+
+    def store(self, operation: str, outcome: str, seconds: float) -> None:
+        """A store operation ended."""
+        self._store.labels(operation, outcome).observe(seconds)
+
+    def watch_pool(self, busy: Callable[[], float], idle: Callable[[], float]) -> None:
+        """Show the database pool's connections."""
+        self._gauge.labels("busy").set_function(busy)
+        self._gauge.labels("idle").set_function(idle)
+
+    def watch_running(self, running: Callable[[], float]) -> None:
+        """Show how many requests run."""
+        self._running.set_function(running)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,1 @@
+"""Bytes under a key. No HTTP, no repos, no digests."""

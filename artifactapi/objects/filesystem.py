@@ -1,0 +1,284 @@
+"""Objects as files of one directory tree.
+
+objects/blobs/ab/<uuid>      a committed object under its key
+staging/<uuid>/<fence>       an unfinished one; the file's name says who may write it
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from zope.interface import implementer
+
+from artifactapi.objects.interface import (
+    IObjectReader,
+    IObjectStore,
+    IObjectWriter,
+    ObjectMissing,
+    State,
+    Superseded,
+)
+from artifactapi.oci.errors import StoreFull, Unavailable
+from artifactapi.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READ = 256 * 1024
+IOV_MAX = 512  # pieces in one pwritev; Linux takes 1,024
+TRIES = 8  # to take a staged file that others are taking at the same time
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def os_errors() -> Iterator[None]:
+    """Tell a full disk from a broken one; a client gets neither path nor traceback."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise StoreFull("the registry's disk is full") from error
+        raise Unavailable(f"the registry's storage fails: {os.strerror(error.errno or 0)}") from error
+
+
+@contextmanager
+def locked(descriptor: int) -> Iterator[None]:
+    """Hold the file's lock: writers and take-overs meet here, whichever process they are in."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def fsync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """A directory whose own name is durable; parents too."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        fsync_directory(path.parent)
+
+
+@implementer(IObjectReader)
+class FileReader:
+    """A range of a file."""
+
+    def __init__(self, descriptor: int, start: int, length: int, threads: Threads) -> None:
+        self.descriptor: int | None = descriptor
+        self.start = start
+        self.length = length
+        self._threads = threads
+        self._at = start
+
+    async def read(self) -> bytes:
+        """The next bytes, at most 256 KiB; b"" at the end."""
+        size = min(READ, self.start + self.length - self._at)
+        if not size or self.descriptor is None:
+            return b""
+        data = await self._threads.run(_guarded, os.pread, self.descriptor, size, self._at)
+        self._at += len(data)
+        return data
+
+    def close(self) -> None:
+        """Free the descriptor."""
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@implementer(IObjectWriter)
+class FileWriter:
+    """The one writer of a staged file: for each batch it makes sure, under the lock, that it still is."""
+
+    def __init__(self, descriptor: int, path: Path, position: int, threads: Threads) -> None:
+        self._descriptor: int | None = descriptor
+        self._path = path
+        self._position = position
+        self._threads = threads
+
+    async def write(self, pieces: Sequence[bytes]) -> None:
+        """Append these bytes."""
+        await self._threads.run(self._write, pieces)
+
+    async def settle(self) -> State:
+        """fsync, and close."""
+        try:
+            await self._threads.run(_guarded, self._fsync)
+        finally:
+            await self.close()
+        return {"length": self._position}
+
+    async def close(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            await self._threads.run(os.close, descriptor)
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        assert self._descriptor is not None
+        with os_errors(), locked(self._descriptor):
+            if not self._path.exists():
+                raise Superseded
+            for first in range(0, len(pieces), IOV_MAX):
+                self._write_all(self._descriptor, pieces[first : first + IOV_MAX])
+
+    def _write_all(self, descriptor: int, pieces: Sequence[bytes]) -> None:
+        written = os.pwritev(descriptor, pieces, self._position)
+        self._position += written
+        rest = b"".join(pieces)[written:] if written < sum(map(len, pieces)) else b""
+        while rest:  # a short write: the disk is nearly full, or a signal came
+            written = os.pwrite(descriptor, rest, self._position)
+            self._position += written
+            rest = rest[written:]
+
+    def _fsync(self) -> None:
+        assert self._descriptor is not None
+        os.fsync(self._descriptor)
+        with suppress(FileNotFoundError):  # taken over or cancelled: the row's fence will say so
+            fsync_directory(self._path.parent)
+
+
+@implementer(IObjectStore)
+class FilesystemStore:
+    """Objects in a directory of this machine. Several processes may share it, NFS excepted."""
+
+    def __init__(self, directory: Path, threads: Threads) -> None:
+        self._objects = directory / "objects"
+        self._staging = directory / "staging"
+        self._threads = threads
+
+    async def start(self) -> None:
+        """Make the directories. Raises Unavailable or StoreFull."""
+        await self._threads.run(_guarded, self._prepare)
+
+    async def check(self) -> None:
+        """Write a file and remove it."""
+        await self._threads.run(_guarded, self._probe)
+
+    async def writer(self, key: str, state: State, fence: int) -> FileWriter:
+        """Take the staged file over, cut to its durable length."""
+        descriptor, path = await self._threads.run(_guarded, self._take, key, state, fence)
+        return FileWriter(descriptor, path, state.get("length", 0), self._threads)
+
+    async def commit(self, key: str, state: State, fence: int) -> None:
+        """Rename the staged file to its key: no byte is copied."""
+        await self._threads.run(_guarded, self._commit, key, state, fence)
+
+    async def open(self, key: str, start: int, length: int) -> FileReader:
+        """Open the file."""
+        descriptor = await self._threads.run(_guarded, self._open, key)
+        return FileReader(descriptor, start, length, self._threads)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Unlink the files, staged ones too."""
+        await self._threads.run(_guarded, self._delete, keys)
+
+    def _prepare(self) -> None:
+        make_directory(self._objects)
+        make_directory(self._staging)
+
+    def _probe(self) -> None:
+        path = self._staging / f".probe-{os.getpid()}"
+        path.write_bytes(b"artifactapi")
+        path.unlink()
+
+    def _final(self, key: str) -> Path:
+        return self._objects / key
+
+    def _staged(self, key: str) -> Path:
+        return self._staging / key.rpartition("/")[2]
+
+    def _take(self, key: str, state: State, fence: int) -> tuple[int, Path]:
+        mine = self._staged(key) / f"{fence:020d}"
+        for _ in range(TRIES):
+            current = self._current(key)
+            if current is None:
+                return self._create(key, state, mine), mine
+            with suppress(FileNotFoundError):  # somebody else took it since: look again
+                return self._take_over(current, mine, state.get("length", 0)), mine
+        raise Superseded
+
+    def _current(self, key: str) -> Path | None:
+        directory = self._staged(key)
+        with suppress(FileNotFoundError):
+            return max(directory.iterdir(), default=None)
+        return None
+
+    def _create(self, key: str, state: State, mine: Path) -> int:
+        # A committed object is never staged again: whoever comes so late has lost the session.
+        if self._final(key).exists():
+            raise Superseded
+        if state.get("length"):
+            raise ObjectMissing(key)
+        make_directory(mine.parent)
+        return os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+
+    def _take_over(self, current: Path, mine: Path, length: int) -> int:
+        descriptor = os.open(current, os.O_RDWR)
+        try:
+            with locked(descriptor):
+                if current > mine:
+                    raise Superseded
+                current.rename(mine)
+                if os.fstat(descriptor).st_size < length:
+                    raise ObjectMissing(f"{mine.parent.name}: shorter than its row says")
+                os.ftruncate(descriptor, length)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _commit(self, key: str, state: State, fence: int) -> None:
+        final = self._final(key)
+        if final.exists():
+            return
+        descriptor, staged = self._take(key, state, fence)
+        try:
+            os.fsync(descriptor)
+            make_directory(final.parent)
+            with locked(descriptor):
+                if not staged.exists():
+                    raise Superseded
+                staged.rename(final)
+        finally:
+            os.close(descriptor)
+        fsync_directory(final.parent)
+        self._discard(key)
+
+    def _discard(self, key: str) -> None:
+        directory = self._staged(key)
+        with suppress(FileNotFoundError):
+            for path in directory.iterdir():
+                path.unlink(missing_ok=True)
+            directory.rmdir()
+
+    def _open(self, key: str) -> int:
+        try:
+            return os.open(self._final(key), os.O_RDONLY)
+        except FileNotFoundError:
+            raise ObjectMissing(key) from None
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._final(key).unlink(missing_ok=True)
+            self._discard(key)
+
+
+def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    with os_errors():
+        return function(*args, **kwargs)

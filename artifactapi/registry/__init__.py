@@ -1,0 +1,1 @@
+"""The use cases, in the order things happen. No HTTP, no SQL."""

@@ -1,0 +1,48 @@
+"""Blobs of an image: find, open, mount, delete."""
+
+from __future__ import annotations
+
+from artifactapi.metadata import blobs as rows
+from artifactapi.metadata.blobs import Blob
+from artifactapi.metadata.database import Database
+from artifactapi.objects.interface import IObjectReader, IObjectStore
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.errors import BlobUnknown
+from artifactapi.oci.names import ImageName
+from artifactapi.registry.repos import Repos
+
+
+class Blobs:
+    """A blob is served only by images it is linked to, and the database alone says which."""
+
+    def __init__(self, database: Database, store: IObjectStore, repos: Repos) -> None:
+        self._database = database
+        self._store = store
+        self._repos = repos
+
+    async def find(self, name: ImageName, digest: Digest) -> Blob:
+        """Where the blob's bytes are (end-point 2). Raises BlobUnknown, NameUnknown."""
+        blob = await rows.find(self._database, name, digest)
+        if blob is None:
+            await self._repos.require(name)
+            raise unknown(digest)
+        return blob
+
+    async def open(self, key: str, start: int, length: int) -> IObjectReader:
+        """`length` bytes from `start` on of a blob's object. Raises ObjectMissing."""
+        return await self._store.open(key, start, length)
+
+    async def mount(self, name: ImageName, digest: Digest, source: ImageName | None) -> bool:
+        """Link a blob that `source` (None: any image) has; end-point 11. False if it is not there to be mounted."""
+        return await rows.mount(self._database, name, digest, source)
+
+    async def delete(self, name: ImageName, digest: Digest) -> None:
+        """Take the blob from the image, at once; end-point 10. Raises BlobUnknown, NameUnknown, Unsupported."""
+        await self._repos.require_delete(name)
+        if not await rows.unlink(self._database, name, digest):
+            raise unknown(digest)
+
+
+def unknown(digest: Digest) -> BlobUnknown:
+    """The error for a blob the image does not have."""
+    return BlobUnknown("blob unknown to this image", {"digest": str(digest)})

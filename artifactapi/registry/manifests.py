@@ -1,0 +1,103 @@
+"""Manifests of an image: get, put, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artifactapi.metadata import blobs as blob_rows
+from artifactapi.metadata import manifests as rows
+from artifactapi.metadata import tags as tag_rows
+from artifactapi.metadata.database import Database, Transaction
+from artifactapi.metadata.manifests import Stored
+from artifactapi.oci.digest import Digest, digest_of
+from artifactapi.oci.errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from artifactapi.oci.manifest import Manifest, parse_manifest
+from artifactapi.oci.names import ImageName, Tag
+from artifactapi.registry.repos import Repos
+from artifactapi.threads import Threads
+
+SMALL = 64 * 1024
+"""Bytes of a manifest that are parsed on the reactor; more go to a thread."""
+
+
+class Manifests:
+    """Manifests are kept byte for byte, and accepted only if all they name is there."""
+
+    def __init__(self, database: Database, threads: Threads, repos: Repos) -> None:
+        self._database = database
+        self._threads = threads
+        self._repos = repos
+
+    async def get(self, name: ImageName, reference: Digest | Tag) -> Stored:
+        """The manifest as it was pushed (end-point 3): one statement. Raises ManifestUnknown, NameUnknown."""
+        stored = await rows.find(self._database, name, reference)
+        if stored is None:
+            await self._repos.require(name)
+            raise unknown(reference)
+        return stored
+
+    async def put(
+        self, name: ImageName, reference: Digest | Tag, content: bytes, content_type: str | None, tags: Sequence[Tag]
+    ) -> tuple[Digest, Manifest]:
+        """Store it under its digest, and let `tags` and a `reference` that is one stand for it; 7a and 7b.
+
+        Raises ManifestInvalid, ManifestBlobUnknown, DigestInvalid, NameUnknown.
+        """
+        if len(content) <= SMALL:
+            digest, manifest = check(content, content_type, reference)
+        else:
+            digest, manifest = await self._threads.run(check, content, content_type, reference)
+        names = sorted({str(tag) for tag in (*tags, *([reference] if isinstance(reference, Tag) else []))})
+
+        async def work(transaction: Transaction) -> None:
+            image = await rows.image_id(transaction, name)
+            if image is None:
+                raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+            await require_references(transaction, image, manifest)
+            await rows.put(transaction, image, digest, manifest, content)
+            if names:
+                await tag_rows.put(transaction, image, names, digest)
+
+        await self._database.transaction(work)
+        return digest, manifest
+
+    async def delete(self, name: ImageName, reference: Digest | Tag) -> None:
+        """A tag: the tag alone. A digest: the manifest and its tags. End-point 9.
+
+        Raises ManifestUnknown, NameUnknown, Unsupported.
+        """
+        await self._repos.require_delete(name)
+        if isinstance(reference, Tag):
+            deleted = await tag_rows.delete(self._database, name, reference)
+        else:
+            deleted = await rows.delete(self._database, name, reference)
+        if not deleted:
+            raise unknown(reference)
+
+
+def check(content: bytes, content_type: str | None, reference: Digest | Tag) -> tuple[Digest, Manifest]:
+    """Parse a manifest and compare its digest with the one it was pushed under."""
+    if isinstance(reference, Tag):
+        return digest_of(content), parse_manifest(content, content_type)
+    digest = digest_of(content, reference.algorithm)
+    if digest != reference:
+        detail = {"digest": str(reference), "actual": str(digest)}
+        raise DigestInvalid("the manifest does not have this digest", detail)
+    return digest, parse_manifest(content, content_type)
+
+
+async def require_references(transaction: Transaction, image: int, manifest: Manifest) -> None:
+    """All that it names is linked to the image, and stays so until the transaction ends. Raises ManifestBlobUnknown."""
+    children = sorted({str(r.digest) for r in manifest.references if r.kind == "manifest"})
+    blobs = sorted({str(r.digest) for r in manifest.references if r.kind != "manifest"})
+    present = await rows.lock_present(transaction, image, children) if children else set()
+    if blobs:
+        present |= await blob_rows.lock_linked(transaction, image, blobs)
+    missing = [digest for digest in (*blobs, *children) if digest not in present]
+    if missing:
+        raise ManifestBlobUnknown("the manifest names content that this image does not have", {"missing": missing[:50]})
+
+
+def unknown(reference: Digest | Tag) -> ManifestUnknown:
+    """The error for a manifest the image does not have."""
+    return ManifestUnknown("manifest unknown to this image", {"reference": str(reference)})

@@ -1,0 +1,40 @@
+"""All use cases, made from one database and one store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from artifactapi.metadata.database import Database
+from artifactapi.objects.interface import IObjectStore
+from artifactapi.registry.blobs import Blobs
+from artifactapi.registry.manifests import Manifests
+from artifactapi.registry.referrers import ReferrersOf
+from artifactapi.registry.repos import Repos
+from artifactapi.registry.tags import Tags
+from artifactapi.registry.uploads import Uploads
+from artifactapi.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What the API calls."""
+
+    repos: Repos
+    uploads: Uploads
+    blobs: Blobs
+    manifests: Manifests
+    tags: Tags
+    referrers: ReferrersOf
+
+    @classmethod
+    def over(cls, database: Database, store: IObjectStore, hashing: Threads) -> Registry:
+        """The registry over these parts."""
+        repos = Repos(database)
+        return cls(
+            repos,
+            Uploads(database, store, hashing),
+            Blobs(database, store, repos),
+            Manifests(database, hashing, repos),
+            Tags(database),
+            ReferrersOf(database, hashing, repos),
+        )

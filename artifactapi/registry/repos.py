@@ -1,0 +1,182 @@
+"""Repos: list, create, read, change, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artifactapi.metadata import repos as rows
+from artifactapi.metadata.database import Database, Transaction
+from artifactapi.metadata.repos import Repo, Usage
+from artifactapi.oci.errors import NameUnknown, OciError, Unsupported
+from artifactapi.oci.names import ImageName, parse_repo_name
+
+PACKAGE_TYPES = ("docker",)
+REPO_TYPES = ("local",)
+FIELDS = ("name", "package_type", "repo_type", "settings")
+
+
+class FieldInvalid(OciError):
+    """One field of a repo that cannot be accepted; `detail` names it."""
+
+    code = "FIELD_INVALID"
+    status = 400
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message, {"field": field})
+
+
+class FieldsInvalid(OciError):
+    """All that is wrong with a repo, at once."""
+
+    code = "FIELD_INVALID"
+    status = 400
+
+    def __init__(self, errors: list[FieldInvalid]) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+
+
+class RepoExists(OciError):
+    """The name is taken."""
+
+    code = "REPO_EXISTS"
+    status = 409
+
+
+class RepoNotEmpty(OciError):
+    """A repo is deleted with its content only when that is asked for."""
+
+    code = "REPO_NOT_EMPTY"
+    status = 409
+
+
+class Repos:
+    """What is pushed to and pulled from, and how it behaves."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def listing(self, last: str, count: int) -> list[tuple[Repo, Usage]]:
+        """Up to `count` repos after `last`, by name."""
+        return await rows.listing(self._database, last, count)
+
+    async def read(self, name: str) -> tuple[Repo, Usage]:
+        """A repo and what it holds. Raises NameUnknown."""
+        found = await rows.usage(self._database, name)
+        if found is None:
+            raise unknown(name)
+        return found
+
+    async def create(self, fields: object) -> Repo:
+        """A new repo from JSON fields. Raises FieldsInvalid, RepoExists."""
+        name, package_type, repo_type, settings = checked(fields)
+        repo = await rows.create(self._database, name, package_type, repo_type, settings)
+        if repo is None:
+            raise RepoExists(f"there is a repo {name!r} already", {"field": "name"})
+        return repo
+
+    async def ensure(self, name: str, package_type: str, repo_type: str) -> None:
+        """Create the repo unless its name is taken."""
+        await rows.create(self._database, name, package_type, repo_type, {})
+
+    async def change(self, name: str, fields: object) -> Repo:
+        """Merge `settings` over the repo's; null takes one out. Raises FieldsInvalid, NameUnknown."""
+        repo = await rows.change(self._database, name, checked_change(name, fields))
+        if repo is None:
+            raise unknown(name)
+        return repo
+
+    async def delete(self, name: str, force: bool) -> None:
+        """Delete it; with all it holds only if `force`. Raises NameUnknown, RepoNotEmpty."""
+
+        async def work(transaction: Transaction) -> None:
+            repo_id = await rows.lock(transaction, name)
+            if repo_id is None:
+                raise unknown(name)
+            if not force and not await rows.is_empty(transaction, repo_id):
+                raise RepoNotEmpty(f"repo {name!r} is not empty; ?force=true deletes it with all it holds")
+            await rows.delete(transaction, repo_id)
+
+        await self._database.transaction(work)
+
+    async def require(self, name: ImageName) -> Repo:
+        """The repo an image belongs to. Raises NameUnknown."""
+        repo = await rows.find(self._database, name.repo)
+        if repo is None:
+            raise unknown(name.repo)
+        return repo
+
+    async def require_delete(self, name: ImageName) -> None:
+        """The repo lets content be deleted. Raises NameUnknown, Unsupported."""
+        repo = await self.require(name)
+        if repo.settings.get("allow_delete") is False:
+            raise Unsupported(f"deletion is off in repo {repo.name!r}", {"name": str(name)})
+
+
+def checked(fields: object) -> tuple[str, str, str, dict[str, Any]]:
+    """name, package_type, repo_type and settings of a new repo. Raises FieldsInvalid."""
+    errors: list[FieldInvalid] = []
+    given = check_object(fields, errors)
+    name = given.get("name")
+    try:
+        parse_repo_name(name if isinstance(name, str) else "")
+    except OciError as error:
+        errors.append(FieldInvalid("name", error.message if name is not None else "is required"))
+    for field, known in (("package_type", PACKAGE_TYPES), ("repo_type", REPO_TYPES)):
+        if given.get(field) not in known:
+            errors.append(FieldInvalid(field, f"{field} must be one of: {', '.join(known)}"))
+    settings = check_settings(given.get("settings", {}), errors)
+    if errors:
+        raise FieldsInvalid(errors)
+    kept = {key: value for key, value in settings.items() if value is not None}
+    return str(name), given["package_type"], given["repo_type"], kept
+
+
+def checked_change(name: str, fields: object) -> dict[str, Any]:
+    """The settings to merge. Raises FieldsInvalid."""
+    errors: list[FieldInvalid] = []
+    given = check_object(fields, errors)
+    for field in FIELDS[:3]:
+        if field in given and not (field == "name" and given[field] == name):
+            errors.append(FieldInvalid(field, f"{field} cannot be changed"))
+    settings = check_settings(given.get("settings", {}), errors)
+    if errors:
+        raise FieldsInvalid(errors)
+    return settings
+
+
+def check_object(fields: object, errors: list[FieldInvalid]) -> dict[str, Any]:
+    """`fields` if it is a JSON object of known fields."""
+    if not isinstance(fields, dict):
+        raise FieldsInvalid([FieldInvalid("", "the body must be a JSON object")])
+    errors.extend(FieldInvalid(str(f)[:100], f"unknown field {str(f)[:100]!r}") for f in fields if f not in FIELDS)
+    return fields
+
+
+def check_settings(settings: object, errors: list[FieldInvalid]) -> dict[str, Any]:
+    """`settings` if each is known and of its type; null means: not set."""
+    if not isinstance(settings, dict):
+        errors.append(FieldInvalid("settings", "settings must be a JSON object"))
+        return {}
+    for key, value in settings.items():
+        if key == "allow_delete":
+            if value is not None and not isinstance(value, bool):
+                errors.append(FieldInvalid("settings.allow_delete", "allow_delete must be true or false"))
+        elif key == "description":
+            if value is not None and not (isinstance(value, str) and len(value) <= 1000 and printable(value)):
+                errors.append(
+                    FieldInvalid("settings.description", "description must be text of at most 1000 characters")
+                )
+        else:
+            errors.append(FieldInvalid(f"settings.{key[:100]}", f"unknown setting {key[:100]!r}"))
+    return settings
+
+
+def printable(text: str) -> bool:
+    """Whether Postgres can keep it: neither NUL nor half a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def unknown(name: str) -> NameUnknown:
+    """The error for a repo that does not exist."""
+    return NameUnknown(f"no repo {name[:100]!r}", {"name": name[:255]})

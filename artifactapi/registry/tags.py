@@ -1,0 +1,28 @@
+"""The lists of an image's tags and of the images."""
+
+from __future__ import annotations
+
+from artifactapi.metadata import tags as rows
+from artifactapi.metadata.database import Database
+from artifactapi.metadata.tags import Listing
+from artifactapi.oci.errors import NameUnknown
+from artifactapi.oci.names import ImageName
+from artifactapi.oci.ranges import Page
+
+
+class Tags:
+    """Names in byte order, page by page."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def listing(self, name: ImageName, page: Page) -> Listing:
+        """A page of the image's tags; end-point 8. Raises NameUnknown."""
+        listing = await rows.listing(self._database, name, page.last, page.count)
+        if listing is None:
+            raise NameUnknown("no such image", {"name": str(name)})
+        return listing
+
+    async def catalog(self, page: Page) -> Listing:
+        """A page of the images of all repos."""
+        return await rows.catalog(self._database, page.last, page.count)

@@ -1,0 +1,222 @@
+"""The daemon: its parts are started in order, stopped in reverse, and a start that fails ends the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import endpoints
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from artifactapi.api.access import observer
+from artifactapi.api.app import App
+from artifactapi.api.downloads import Downloads
+from artifactapi.api.health import Health
+from artifactapi.api.repos import RepoRoutes
+from artifactapi.api.site import Site
+from artifactapi.api.v2 import V2
+from artifactapi.embedded import EmbeddedError, EmbeddedPostgres
+from artifactapi.gc import outbox
+from artifactapi.metadata.database import Database
+from artifactapi.metadata.schema import migrate
+from artifactapi.metrics import Metrics
+from artifactapi.objects.filesystem import FilesystemStore, make_directory
+from artifactapi.objects.interface import IObjectStore
+from artifactapi.objects.observed import Observed
+from artifactapi.oci.errors import OciError
+from artifactapi.registry.registry import Registry
+from artifactapi.shield import detached
+from artifactapi.threads import Threads
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RepoSpec:
+    """A repo to be created at start."""
+
+    name: str
+    package_type: str
+    repo_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the options say; times in seconds."""
+
+    listen: str
+    data_dir: Path
+    database_url: str | None
+    database_pool: int
+    threads: int
+    repos: tuple[RepoSpec, ...]
+    gc_interval: int
+    idle_timeout: int
+    shutdown_grace: int
+    log_format: str
+
+
+class StartError(Exception):
+    """Why the daemon cannot start, in one line."""
+
+
+class Artifactapi(Service):
+    """All of it, on one reactor."""
+
+    def __init__(self, config: Config, reactor: Any = None) -> None:
+        if reactor is None:
+            from twisted.internet import reactor
+        self._config = config
+        self._reactor = reactor
+        self._stops: list[Callable[[], Awaitable[object]]] = []
+        self._started: Deferred[None] | None = None
+        self.address: Any = None
+
+    def startService(self) -> None:
+        """Start; twistd would stay up, listening to nothing, if this failed and we let it."""
+        super().startService()
+        self._started = detached(self._start_or_exit())
+
+    async def stopService(self) -> None:
+        """Stop in reverse order."""
+        super().stopService()
+        if self._started is not None:
+            await self._started
+        while self._stops:
+            await self._stops.pop()()
+
+    async def _start_or_exit(self) -> None:
+        try:
+            await self.start()
+        except (StartError, EmbeddedError) as error:
+            self._fail(str(error))
+        except OciError as error:
+            self._fail(error.message)
+        except Exception:  # the last resort: whatever it is, the process must not stay up
+            log.failure("cannot start")
+            self._fail("unexpected error, see above")
+
+    def _fail(self, reason: str) -> None:
+        log.critical("artifactapi: {reason}", reason=" ".join(reason.split()))
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._exit)
+        # Not now: a start that fails at once runs before the reactor does.
+        self._reactor.callWhenRunning(self._reactor.callLater, 0, self._reactor.stop)
+
+    def _exit(self) -> None:
+        # twistd knows no exit status of its own.
+        sys.stdout.flush()
+        os._exit(1)
+
+    async def start(self) -> None:
+        """Start all parts. Raises StartError, EmbeddedError, OciError; what was started is stopped by stopService."""
+        config = self._config
+        metrics = Metrics()
+        self._make_data_directory()
+        database = await self._start_database()
+        metrics.watch_pool(lambda: database.busy, lambda: database.idle)
+        hashing = self._start_threads("hashing", config.threads)
+        store = await self._start_store(metrics)
+        registry = Registry.over(database, store, hashing)
+        for repo in config.repos:
+            await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
+        self._start_sweeps(database, store)
+        health = Health({"database": lambda: database.query("SELECT 1"), "store": store.check}, metrics, registry)
+        downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
+        app = App(V2(registry, downloads), RepoRoutes(registry), health)
+        site = Site(app.klein.resource(), observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
+        metrics.watch_running(lambda: len(site.active))
+        await self._listen(site, health)
+
+    def _make_data_directory(self) -> None:
+        try:
+            make_directory(self._config.data_dir)
+        except OSError as error:
+            raise StartError(f"data directory {self._config.data_dir}: {error.strerror}") from error
+
+    async def _start_database(self) -> Database:
+        url = self._config.database_url or await self._start_embedded()
+        database = Database(url, self._config.database_pool, self._reactor)
+        self._stops.append(database.stop)
+        await database.start()
+        await migrate(database)
+        return database
+
+    async def _start_embedded(self) -> str:
+        postgres = EmbeddedPostgres(self._config.data_dir, self._reactor)
+        postgres.on_failure = lambda error: self._fail(str(error))
+        self._stops.append(postgres.stop)
+        return await postgres.start()
+
+    def _start_threads(self, name: str, size: int) -> Threads:
+        threads = Threads(name, size, self._reactor)
+        threads.start()
+
+        async def stop() -> None:
+            threads.stop()
+
+        self._stops.append(stop)
+        return threads
+
+    async def _start_store(self, metrics: Metrics) -> IObjectStore:
+        store = FilesystemStore(self._config.data_dir, self._start_threads("storage", self._config.threads))
+        await store.start()
+        return Observed(store, metrics.store)
+
+    def _start_sweeps(self, database: Database, store: IObjectStore) -> None:
+        async def sweep() -> None:
+            try:
+                await outbox.sweep(database, store)
+            except Exception:  # LoopingCall would end with its first error
+                log.failure("a sweep failed; the next one tries again")
+
+        loop = LoopingCall(lambda: Deferred.fromCoroutine(sweep()))
+        loop.clock = self._reactor
+        loop.start(self._config.gc_interval)
+
+        async def stop() -> None:
+            running = loop.deferred if loop.running else None
+            if running is not None:
+                loop.stop()
+                await running
+
+        self._stops.append(stop)
+
+    async def _listen(self, site: Site, health: Health) -> None:
+        try:
+            port = await endpoints.serverFromString(self._reactor, self._config.listen).listen(site)
+        except CannotListenError as error:
+            raise StartError(f"cannot listen on {self._config.listen}: {error.socketError}") from error
+        self.address = port.getHost()
+        log.info("serving on {address}", address=address_text(self.address))
+
+        async def stop() -> None:
+            health.draining = True
+            await port.stopListening()
+            await self._drain(site)
+
+        self._stops.append(stop)
+
+    async def _drain(self, site: Site) -> None:
+        """Let running requests end, for a while; then cut their connections."""
+        site.close_idle()
+        deadline = self._reactor.seconds() + self._config.shutdown_grace
+        while site.active and self._reactor.seconds() < deadline:
+            await deferLater(self._reactor, 0.05)
+        if site.active:
+            log.warn("{count} requests were cut after the grace", count=len(site.active))
+        for channel in list(site.channels):
+            channel.transport.abortConnection()
+
+
+def address_text(address: Any) -> str:
+    """The address one may type into a client."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    return f"http://{host}:{port}" if host else str(address)

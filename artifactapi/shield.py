@@ -1,0 +1,42 @@
+"""Work that must run to its end although nobody waits for it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+log = Logger()
+
+
+def shield(inner: Deferred[T]) -> Deferred[T]:
+    """A Deferred with `inner`'s result, whose cancellation lets `inner` go on.
+
+    Klein cancels a handler when its client hangs up; a write half done, a thread, or a query whose connection
+    goes back to the pool must not see that. A failure after the cancellation is logged: nobody else would.
+    """
+    abandoned = False
+
+    def give_up(_: Deferred[T]) -> None:
+        nonlocal abandoned
+        abandoned = True
+
+    outer: Deferred[T] = Deferred(give_up)
+
+    def fail(failure: Failure) -> None:
+        if abandoned:
+            log.failure("failed after its caller had gone", failure)
+        else:
+            outer.errback(failure)
+
+    inner.addCallbacks(lambda result: None if abandoned else outer.callback(result), fail)
+    return outer
+
+
+def detached(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Start `work` now; cancelling what is returned does not stop it."""
+    return shield(Deferred.fromCoroutine(work))

@@ -1,0 +1,164 @@
+"""`twistd artifactapi`: options, and the service they ask for. The only reader of argv and the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import endpoints
+from twisted.python import usage
+
+from artifactapi import __version__, logs
+from artifactapi.oci.errors import OciError
+from artifactapi.oci.names import parse_repo_name
+from artifactapi.registry.repos import PACKAGE_TYPES, REPO_TYPES
+from artifactapi.service import Artifactapi, Config, RepoSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option, its variable ARTIFACTAPI_<NAME>, its default, and how its text becomes a value."""
+
+    name: str
+    default: str
+    help: str
+    parse: Callable[[str], Any]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return "ARTIFACTAPI_" + self.name.upper().replace("-", "_")
+
+
+def listen_at(text: str) -> str:
+    """A Twisted endpoint string."""
+    from twisted.internet import reactor
+
+    try:
+        endpoints.serverFromString(reactor, text)
+    except Exception as error:  # each endpoint parser has errors of its own
+        raise ValueError(f"not an endpoint string like tcp:8000:interface=127.0.0.1 ({error})") from None
+    return text
+
+
+def directory(text: str) -> Path:
+    """A path, made absolute before twistd changes its directory."""
+    if not text or "\0" in text:
+        raise ValueError("not a directory's path")
+    return Path(text).expanduser().absolute()
+
+
+def database_url(text: str) -> str | None:
+    """A Postgres URL; None for the embedded one. The text is never in the message: it holds a password."""
+    if text and not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("not a URL like postgresql://user:password@host:5432/name")
+    return text or None
+
+
+def repos(text: str) -> tuple[RepoSpec, ...]:
+    """`name=package_type:repo_type`, separated by commas."""
+    return tuple(repo(part.strip()) for part in text.split(",") if part.strip())
+
+
+def repo(text: str) -> RepoSpec:
+    """`name=package_type:repo_type`."""
+    name, _, types = text.partition("=")
+    package_type, _, repo_type = types.partition(":")
+    if package_type not in PACKAGE_TYPES or repo_type not in REPO_TYPES:
+        raise ValueError(f"{text!r} is not like docker-internal=docker:local")
+    try:
+        return RepoSpec(parse_repo_name(name), package_type, repo_type)
+    except OciError as error:
+        raise ValueError(error.message) from None
+
+
+def log_format(text: str) -> str:
+    """text or json."""
+    if text not in logs.FORMATS:
+        raise ValueError(f"must be one of: {', '.join(logs.FORMATS)}")
+    return text
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number between two bounds."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+OPTIONS = (
+    Option("listen", "tcp:8000:interface=127.0.0.1", "where to serve: a Twisted endpoint string", listen_at),
+    Option("data-dir", "artifactapi-data", "directory of the embedded Postgres and of the objects", directory),
+    Option("database-url", "", "Postgres URL; empty: an embedded Postgres in the data directory", database_url),
+    Option("database-pool", "8", "database connections of this process", whole(1, 200)),
+    Option("threads", "8", "threads for hashing, and as many for storage and for downloads", whole(1, 200)),
+    Option("repos", "docker-internal=docker:local", "repos created at start if missing, separated by commas", repos),
+    Option("gc-interval", "300", "seconds between sweeps", whole(1, 1_000_000)),
+    Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
+    Option("shutdown-grace", "30", "seconds that running requests get to end when the daemon stops", whole(0, 3600)),
+    Option("log-format", "text", "text or json", log_format),
+)
+
+
+class Options(usage.Options):
+    """The options of `twistd artifactapi`: the command line first, then the environment, then the default."""
+
+    longdesc = "A container registry. Each option can be given as the environment variable in brackets as well."
+    optParameters = [  # noqa: RUF012 usage.Options wants a list
+        [option.name, None, None, f"{option.help} [{option.variable}; default: {option.default or 'none'}]"]
+        for option in OPTIONS
+    ]
+    environment: Mapping[str, str] = os.environ
+
+    def parseOptions(self, options: list[str] | None = None) -> None:
+        """Parse. A mistake is one line on standard error and exit status 1: twistd's own way prints all the help
+        and exits with 0."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            raise SystemExit(f"artifactapi: {error}") from None
+
+    def parseArgs(self) -> None:
+        """There are no arguments."""
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"artifactapi {__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Make the configuration, and settle what twistd itself should do."""
+        values = {option.name.replace("-", "_"): self._value(option) for option in OPTIONS}
+        self.config = Config(**values)
+        parent: Any = getattr(self, "parent", None)
+        if parent is not None:
+            self._settle(parent)
+
+    def _value(self, option: Option) -> Any:
+        given = self[option.name]
+        named = f"--{option.name}"
+        if given is None and (from_environment := self.environment.get(option.variable)) is not None:
+            given, named = from_environment, option.variable
+        try:
+            return option.parse(option.default if given is None else given)
+        except ValueError as error:
+            raise usage.UsageError(f"{named}: {error}") from None
+
+    def _settle(self, parent: Any) -> None:
+        if not parent["logger"] and not parent["logfile"] and not parent["syslog"]:
+            parent["logger"] = f"artifactapi.logs.{self.config.log_format}_observer"
+        if parent.get("nodaemon") and parent["pidfile"] == "twistd.pid":
+            # A pid file left by kill -9 would keep the next start from starting once its number is used again.
+            parent["pidfile"] = ""
+
+
+def makeService(options: Options) -> Artifactapi:
+    """The daemon; nothing is opened before twistd has forked and starts it."""
+    return Artifactapi(options.config)

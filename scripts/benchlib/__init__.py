@@ -1,0 +1,1 @@
+"""What scripts/bench is made of: the registries it starts and the client that loads them."""

@@ -1,0 +1,157 @@
+"""Fixtures: a real Postgres, real stores, the real daemon in this process and in processes of its own."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg2
+import pytest
+import pytest_twisted
+
+from artifactapi.embedded import EmbeddedPostgres
+from artifactapi.metadata.database import Database
+from artifactapi.metadata.schema import migrate
+from artifactapi.objects.filesystem import FilesystemStore
+from artifactapi.registry.registry import Registry
+from artifactapi.service import Artifactapi, Config, RepoSpec
+from artifactapi.threads import Threads
+from tests.client import Client
+from tests.daemon import Daemon
+
+NUMBERS = itertools.count(1)
+
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    """Let `async def test_…` await Deferreds."""
+    if name.startswith("test") and inspect.iscoroutinefunction(obj):
+        setattr(collector.obj, name, pytest_twisted.ensureDeferred(obj))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory) -> Iterator[str]:
+    """The DSN of a Postgres for the whole run."""
+    from twisted.internet import reactor
+
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), reactor)
+    yield pytest_twisted.blockon(pytest_twisted.ensureDeferred(server.start)())
+    pytest_twisted.blockon(pytest_twisted.ensureDeferred(server.stop)())
+
+
+def statement(dsn: str, sql: str) -> None:
+    """Run a statement outside of any transaction."""
+    connection = psycopg2.connect(dsn)
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(sql)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """The name of a database with the schema, of which each test gets a copy."""
+    from twisted.internet import reactor
+
+    statement(postgres, "CREATE DATABASE template_artifactapi")
+    database = Database(f"{postgres} dbname=template_artifactapi", 1, reactor)
+
+    async def prepare() -> None:
+        await database.start()
+        await migrate(database)
+        await database.stop()
+
+    pytest_twisted.blockon(pytest_twisted.ensureDeferred(prepare)())
+    return "template_artifactapi"
+
+
+@pytest.fixture
+def dsn(postgres: str, template: str) -> Iterator[str]:
+    """A database of the test's own, with the schema."""
+    name = f"test_{next(NUMBERS)}"
+    statement(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield f"{postgres} dbname={name}"
+    statement(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_twisted.async_yield_fixture
+async def database(dsn: str):
+    """A pool on the test's database."""
+    from twisted.internet import reactor
+
+    pool = Database(dsn, 4, reactor)
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    """A pool of threads."""
+    from twisted.internet import reactor
+
+    pool = Threads("test", 4, reactor)
+    pool.start()
+    yield pool
+    pool.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def store(tmp_path: Path, threads: Threads):
+    """A store in a directory of the test's own."""
+    filesystem = FilesystemStore(tmp_path / "store", threads)
+    await filesystem.start()
+    yield filesystem
+
+
+@pytest_twisted.async_yield_fixture
+async def registry(database: Database, store: FilesystemStore, threads: Threads):
+    """The use cases, with a repo `docker-internal`."""
+    made = Registry.over(database, store, threads)
+    await made.repos.ensure("docker-internal", "docker", "local")
+    yield made
+
+
+@pytest.fixture
+def config(dsn: str, tmp_path: Path) -> Config:
+    """A daemon's configuration on the test's database, on a free port of the loopback interface."""
+    return Config(
+        listen="tcp:0:interface=127.0.0.1",
+        data_dir=tmp_path / "data",
+        database_url=dsn,
+        database_pool=4,
+        threads=4,
+        repos=(RepoSpec("docker-internal", "docker", "local"), RepoSpec("other", "docker", "local")),
+        gc_interval=3600,
+        idle_timeout=60,
+        shutdown_grace=5,
+        log_format="text",
+    )
+
+
+@pytest_twisted.async_yield_fixture
+async def service(config: Config):
+    """The daemon, in this process."""
+    from twisted.internet import reactor
+
+    running = Artifactapi(replace(config), reactor)
+    await running.start()
+    yield running
+    await running.stopService()
+
+
+@pytest.fixture
+def client(service: Artifactapi) -> Client:
+    """An HTTP client of the daemon in this process."""
+    return Client("127.0.0.1", service.address.port)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    """`twistd artifactapi` as a process of its own, not yet started, with a data directory of its own."""
+    process = Daemon(tmp_path / "daemon")
+    yield process
+    process.kill()
