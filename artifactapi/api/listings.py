@@ -51,7 +51,7 @@ class ListRoutes:
             last = found.descriptors[-1]["digest"]
             headers |= next_link(request.path.decode("ascii", "replace"), n=page.count, last=last, artifactType=wanted)
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found.descriptors}
-        return json_response(200, index, {**headers, "Content-Type": INDEX})
+        return json_response(200, index, headers, INDEX)
 
 
 def page_of(request: Request) -> Page:

@@ -15,7 +15,8 @@ Headers = Mapping[str, str | list[str]]
 
 def respond(code: int, body: bytes = b"", headers: Headers | None = None, content_type: str | None = None) -> Response:
     """An answer with these bytes."""
-    given: dict[str | bytes, str | bytes | Sequence[str | bytes]] = {"Content-Length": str(len(body)), **dict((headers or {}).items())}
+    given: dict[str | bytes, str | bytes | Sequence[str | bytes]] = {"Content-Length": str(len(body))}
+    given.update(headers or {})
     if content_type or body:
         given["Content-Type"] = content_type or JSON
     if code in (204, 304):  # neither may announce a body
@@ -23,9 +24,9 @@ def respond(code: int, body: bytes = b"", headers: Headers | None = None, conten
     return Response(code, given, body)
 
 
-def json_response(code: int, content: Any, headers: Headers | None = None) -> Response:
+def json_response(code: int, content: Any, headers: Headers | None = None, content_type: str = JSON) -> Response:
     """An answer with `content` as JSON."""
-    return respond(code, json.dumps(content, separators=(",", ":")).encode(), headers, JSON)
+    return respond(code, json.dumps(content, separators=(",", ":")).encode(), headers, content_type)
 
 
 def next_link(path: str, **params: str | int | None) -> dict[str, str]:
