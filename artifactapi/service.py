@@ -21,6 +21,7 @@ from artifactapi.api.app import App
 from artifactapi.api.downloads import Downloads
 from artifactapi.api.health import Health
 from artifactapi.api.repos import RepoRoutes
+from artifactapi.api.root import Root
 from artifactapi.api.site import Site
 from artifactapi.api.v2 import V2
 from artifactapi.embedded import EmbeddedError, EmbeddedPostgres
@@ -130,8 +131,8 @@ class Artifactapi(Service):
         self._start_sweeps(database, store)
         health = Health({"database": lambda: database.query("SELECT 1"), "store": store.check}, metrics, registry)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
-        app = App(V2(registry, downloads), RepoRoutes(registry), health)
-        site = Site(app.klein.resource(), observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
+        root = Root(V2(registry, downloads), App(RepoRoutes(registry), health).klein.resource())
+        site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
 

@@ -1,4 +1,4 @@
-"""The Klein application: every address this daemon has."""
+"""The Klein application: every address this daemon has beside /v2/."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from artifactapi.api.errors import from_failure
 from artifactapi.api.health import Health
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.site import Request
-from artifactapi.api.v2 import V2
 from artifactapi.shield import detached
 
 
 class App:
-    """Addresses to handlers. /v2/ has one route and a parser of its own: names hold slashes and stray words."""
+    """Addresses to handlers, all but /v2/."""
 
     klein = Klein()
     # Before the first rule, which copies them. Werkzeug would redirect to absolute http:// addresses.
     klein.url_map.merge_slashes = False
     klein.url_map.strict_slashes = False
 
-    def __init__(self, v2: V2, repos: RepoRoutes, health: Health) -> None:
-        self._v2 = v2
+    def __init__(self, repos: RepoRoutes, health: Health) -> None:
         self._repos = repos
         self._health = health
 
@@ -32,13 +30,6 @@ class App:
     def failed(self, request: Request, failure: Failure) -> Response:
         """Whatever a handler raised."""
         return from_failure(failure, request.request_id)
-
-    @klein.route("/v2")
-    @klein.route("/v2/")
-    @klein.route("/v2/<path:_>")
-    def v2(self, request: Request, _: str = "") -> Any:
-        """The registry API."""
-        return self._v2.render(request)
 
     @klein.route("/api/v1/repos", methods=["GET", "HEAD"])
     def repos(self, request: Request) -> Any:

@@ -6,10 +6,10 @@ dispatched when its headers are in, and `request.body` gives the bytes as they c
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
-from uuid import uuid4
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.web import http, server
@@ -59,7 +59,7 @@ class Request(server.Request):
         self.path, _, query = path.partition(b"?")
         self.args = http.parse_qs(query, True) if query else {}
         given = self.getHeader(b"x-request-id")
-        self.request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else uuid4().hex
+        self.request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self.site = self.channel.site
         self.site.active.add(self)
         self.process()

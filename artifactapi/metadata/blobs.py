@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifactapi.metadata.database import Queryable
@@ -19,19 +20,29 @@ class Blob:
     content: bytes | None
 
 
-LINKED = """
-    FROM repos r JOIN images i ON i.repo_id = r.id JOIN image_blobs l ON l.image_id = i.id
-    JOIN blobs b ON b.id = l.blob_id WHERE r.name = %s AND i.name = %s AND b.digest = %s
+Key = tuple[ImageName, Digest]
+
+FIND = """
+    SELECT q.at, b.size, b.object_key, b.content
+    FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, digest, at)
+    JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
+    JOIN blobs b ON b.digest = q.digest JOIN image_blobs l ON l.image_id = i.id AND l.blob_id = b.id
 """
+
+
+async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
+    """Those of the blobs that are linked to their images."""
+    columns = zip(*((name.repo, name.image, str(digest)) for name, digest in keys), strict=True)
+    rows = await db.query(FIND, tuple(map(list, columns)))
+    return {
+        keys[at - 1]: Blob(keys[at - 1][1], size, key, None if content is None else bytes(content))
+        for at, size, key, content in rows
+    }
 
 
 async def find(db: Queryable, name: ImageName, digest: Digest) -> Blob | None:
     """The blob, if it is linked to that image."""
-    row = await db.one(
-        f"SELECT b.size, b.object_key, b.content {LINKED}",
-        (name.repo, name.image, str(digest)),
-    )
-    return Blob(digest, row[0], row[1], None if row[2] is None else bytes(row[2])) if row else None
+    return (await find_all(db, [(name, digest)])).get((name, digest))
 
 
 async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageName | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifactapi.metadata.database import Json, Queryable
@@ -31,22 +32,41 @@ class Referrer:
     annotations: dict[str, str]
 
 
-BY_TAG = """
-    SELECT m.digest, m.media_type, m.size, m.content FROM repos r JOIN images i ON i.repo_id = r.id
-    JOIN tags t ON t.image_id = i.id JOIN manifests m ON m.image_id = i.id AND m.digest = t.digest
-    WHERE r.name = %s AND i.name = %s AND t.name = %s
+Key = tuple[ImageName, Digest | Tag]
+
+AT_ONCE = 64 * 1024
+"""Bytes of a manifest that may come with others; a larger one is fetched alone, since sixty of them would fill the
+memory."""
+
+FIND = """
+    SELECT q.at, m.digest, m.media_type, m.size, CASE WHEN m.size <= %s THEN m.content END, i.id
+    FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, reference, at)
+    JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
+    LEFT JOIN tags t ON t.image_id = i.id AND t.name = q.reference
+    JOIN manifests m ON m.image_id = i.id AND m.digest = coalesce(t.digest, q.reference)
 """
-BY_DIGEST = """
-    SELECT m.digest, m.media_type, m.size, m.content FROM repos r JOIN images i ON i.repo_id = r.id
-    JOIN manifests m ON m.image_id = i.id WHERE r.name = %s AND i.name = %s AND m.digest = %s
-"""
+
+
+async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Stored]:
+    """The manifests that digests or tags stand for in their images; those that are not there are left out."""
+    columns = zip(*((name.repo, name.image, str(reference)) for name, reference in keys), strict=True)
+    found = {}
+    for at, digest, media_type, size, content, image in await db.query(FIND, (AT_ONCE, *map(list, columns))):
+        if content is None:
+            content = await _content(db, image, digest)
+        if content is not None:  # else it was deleted since
+            found[keys[at - 1]] = Stored(digest, media_type, size, bytes(content))
+    return found
 
 
 async def find(db: Queryable, name: ImageName, reference: Digest | Tag) -> Stored | None:
     """The manifest a digest or a tag stands for in that image."""
-    sql = BY_DIGEST if isinstance(reference, Digest) else BY_TAG
-    row = await db.one(sql, (name.repo, name.image, str(reference)))
-    return Stored(row[0], row[1], row[2], bytes(row[3])) if row else None
+    return (await find_all(db, [(name, reference)])).get((name, reference))
+
+
+async def _content(db: Queryable, image: int, digest: str) -> memoryview | None:
+    row = await db.one("SELECT content FROM manifests WHERE image_id = %s AND digest = %s", (image, digest))
+    return row[0] if row else None
 
 
 async def image_id(db: Queryable, name: ImageName) -> int | None:

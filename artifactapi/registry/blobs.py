@@ -5,6 +5,7 @@ from __future__ import annotations
 from artifactapi.metadata import blobs as rows
 from artifactapi.metadata.blobs import Blob
 from artifactapi.metadata.database import Database
+from artifactapi.metadata.lookups import Lookups
 from artifactapi.objects.interface import IObjectReader, IObjectStore
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import BlobUnknown
@@ -19,10 +20,11 @@ class Blobs:
         self._database = database
         self._store = store
         self._repos = repos
+        self._lookups = Lookups(database, rows.find_all)
 
     async def find(self, name: ImageName, digest: Digest) -> Blob:
         """Where the blob's bytes are (end-point 2). Raises BlobUnknown, NameUnknown."""
-        blob = await rows.find(self._database, name, digest)
+        blob = await self._lookups.get((name, digest))
         if blob is None:
             await self._repos.require(name)
             raise unknown(digest)

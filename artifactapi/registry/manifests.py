@@ -8,6 +8,7 @@ from artifactapi.metadata import blobs as blob_rows
 from artifactapi.metadata import manifests as rows
 from artifactapi.metadata import tags as tag_rows
 from artifactapi.metadata.database import Database, Transaction
+from artifactapi.metadata.lookups import Lookups
 from artifactapi.metadata.manifests import Stored
 from artifactapi.oci.digest import Digest, digest_of
 from artifactapi.oci.errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, NameUnknown
@@ -27,10 +28,11 @@ class Manifests:
         self._database = database
         self._threads = threads
         self._repos = repos
+        self._lookups = Lookups(database, rows.find_all)
 
     async def get(self, name: ImageName, reference: Digest | Tag) -> Stored:
         """The manifest as it was pushed (end-point 3): one statement. Raises ManifestUnknown, NameUnknown."""
-        stored = await rows.find(self._database, name, reference)
+        stored = await self._lookups.get((name, reference))
         if stored is None:
             await self._repos.require(name)
             raise unknown(reference)
