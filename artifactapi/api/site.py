@@ -18,7 +18,7 @@ from artifactapi import __version__
 from artifactapi.api.body import Body, Waiting
 from artifactapi.oci import errors
 
-BUFFER = 256 * 1024
+BUFFER = 512 * 1024
 """Bytes of one recv() while a large body comes; Twisted's 64 KiB cost a third more CPU."""
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
