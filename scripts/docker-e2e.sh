@@ -77,6 +77,7 @@ configure_clients() {
     mkdir -p "$work"/{xdg,home,docker,tmp,context,store,digests,reference}
     chmod 700 "$work/xdg"
     echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$work/policy.json"
+    echo '{}' >"$work/docker/config.json"  # podman and buildah want it once DOCKER_CONFIG is set
     cat >"$work/containers.conf" <<CONF
 [containers]
 netns = "host"

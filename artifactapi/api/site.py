@@ -23,6 +23,7 @@ BUFFER = 512 * 1024
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+TLS_HANDSHAKE = b"\x16\x03"
 SERVER = b"artifactapi/" + __version__.encode()
 
 
@@ -130,6 +131,15 @@ class Channel(http.HTTPChannel):
     site: Any
     transport: Any
     totalHeadersSize = 32 * 1024
+    _fresh = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes; docker and others try TLS first, and would wait ten seconds for an answer to their ClientHello."""
+        if self._fresh and data.startswith(TLS_HANDSHAKE):
+            self._respondToBadRequestAndDisconnect()
+            return
+        self._fresh = False
+        super().dataReceived(data)
 
     def connectionMade(self) -> None:
         """Be known to the site: a graceful stop closes who is idle."""

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import ParamSpec, TypeVar
 
 from zope.interface import implementer
@@ -175,7 +176,7 @@ class FilesystemStore:
         await self._threads.run(_guarded, self._prepare)
 
     async def check(self) -> None:
-        """Write a file and remove it."""
+        """Write a file that has no name: nothing is left, and those who ask at once are not in each other's way."""
         await self._threads.run(_guarded, self._probe)
 
     async def writer(self, key: str, state: State, fence: int) -> FileWriter:
@@ -201,9 +202,8 @@ class FilesystemStore:
         make_directory(self._staging)
 
     def _probe(self) -> None:
-        path = self._staging / f".probe-{os.getpid()}"
-        path.write_bytes(b"artifactapi")
-        path.unlink()
+        with TemporaryFile(dir=self._staging) as file:
+            file.write(b"artifactapi")
 
     def _final(self, key: str) -> Path:
         return self._objects / key
@@ -214,10 +214,10 @@ class FilesystemStore:
     def _take(self, key: str, state: State, fence: int) -> tuple[int, Path]:
         mine = self._staged(key) / f"{fence:020d}"
         for _ in range(TRIES):
-            current = self._current(key)
-            if current is None:
-                return self._create(key, state, mine), mine
-            with suppress(FileNotFoundError):  # somebody else took it since: look again
+            with suppress(FileNotFoundError):  # somebody else took it, or ended it, since: look again
+                current = self._current(key)
+                if current is None:
+                    return self._create(key, state, mine), mine
                 return self._take_over(current, mine, state.get("length", 0)), mine
         raise Superseded
 
@@ -228,13 +228,23 @@ class FilesystemStore:
         return None
 
     def _create(self, key: str, state: State, mine: Path) -> int:
-        # A committed object is never staged again: whoever comes so late has lost the session.
-        if self._final(key).exists():
-            raise Superseded
+        self._refuse_committed(key)
         if state.get("length"):
             raise ObjectMissing(key)
         make_directory(mine.parent)
-        return os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        descriptor = os.open(mine, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        try:
+            self._refuse_committed(key)  # again: a commit in between found no file to discard
+        except Superseded:
+            os.close(descriptor)
+            self._discard(key)
+            raise
+        return descriptor
+
+    def _refuse_committed(self, key: str) -> None:
+        # A committed object is never staged again: whoever comes so late has lost the session.
+        if self._final(key).exists():
+            raise Superseded
 
     def _take_over(self, current: Path, mine: Path, length: int) -> int:
         descriptor = os.open(current, os.O_RDWR)
@@ -253,8 +263,13 @@ class FilesystemStore:
 
     def _commit(self, key: str, state: State, fence: int) -> None:
         final = self._final(key)
-        if final.exists():
-            return
+        if not final.exists():
+            self._rename(key, state, fence, final)
+        # Whoever renamed it earlier may have crashed before these.
+        fsync_directory(final.parent)
+        self._discard(key)
+
+    def _rename(self, key: str, state: State, fence: int, final: Path) -> None:
         descriptor, staged = self._take(key, state, fence)
         try:
             os.fsync(descriptor)
@@ -265,15 +280,17 @@ class FilesystemStore:
                 staged.rename(final)
         finally:
             os.close(descriptor)
-        fsync_directory(final.parent)
-        self._discard(key)
 
     def _discard(self, key: str) -> None:
         directory = self._staged(key)
         with suppress(FileNotFoundError):
             for path in directory.iterdir():
                 path.unlink(missing_ok=True)
-            directory.rmdir()
+            try:
+                directory.rmdir()
+            except OSError as error:  # a writer that has lost, and does not know yet, has just begun
+                if error.errno != errno.ENOTEMPTY:
+                    raise
 
     def _open(self, key: str) -> int:
         try:

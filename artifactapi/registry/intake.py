@@ -106,7 +106,10 @@ def resume(session: Session) -> Hasher | None:
     """The hash of the session's bytes in the store so far; None if it was not kept, and they must be read again."""
     if session.content is not None:
         return Hasher(session.algorithm)
-    return Hasher.restore(session.algorithm, session.hash_state) if session.hash_state else None
+    try:
+        return Hasher.restore(session.algorithm, session.hash_state) if session.hash_state else None
+    except ValueError:  # another release's, or this machine has no libcrypto to go on with
+        return None
 
 
 def update(hasher: Hasher, pieces: Sequence[bytes]) -> None:
