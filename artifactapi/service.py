@@ -180,13 +180,11 @@ class Artifactapi(Service):
 
         loop = LoopingCall(lambda: Deferred.fromCoroutine(sweep()))
         loop.clock = self._reactor
-        loop.start(self._config.gc_interval)
+        ended = loop.start(self._config.gc_interval)
 
         async def stop() -> None:
-            running = loop.deferred if loop.running else None
-            if running is not None:
-                loop.stop()
-                await running
+            loop.stop()
+            await ended
 
         self._stops.append(stop)
 

@@ -24,7 +24,7 @@ diff -r --brief --exclude=__pycache__ artifactapi "$installed" || {
 export PATH="$venv/bin:$PATH"
 
 if [ $# -eq 0 ]; then
-    echo "== ruff" && "$python" -m ruff check .
+    echo "== ruff" && "$python" -m ruff check . && "$python" -m ruff format --check .
     echo "== mypy --strict" && "$python" -m mypy
     echo "== pytest"
     set -- tests

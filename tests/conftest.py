@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from artifactapi.embedded import EmbeddedPostgres
 from artifactapi.metadata.database import Database
@@ -37,8 +38,8 @@ def postgres(tmp_path_factory) -> Iterator[str]:
     from twisted.internet import reactor
 
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), reactor)
-    yield pytest_twisted.blockon(pytest_twisted.ensureDeferred(server.start)())
-    pytest_twisted.blockon(pytest_twisted.ensureDeferred(server.stop)())
+    yield pytest_twisted.blockon(Deferred.fromCoroutine(server.start()))
+    pytest_twisted.blockon(Deferred.fromCoroutine(server.stop()))
 
 
 def statement(dsn: str, sql: str) -> None:
@@ -64,7 +65,7 @@ def template(postgres: str) -> str:
         await migrate(database)
         await database.stop()
 
-    pytest_twisted.blockon(pytest_twisted.ensureDeferred(prepare)())
+    pytest_twisted.blockon(Deferred.fromCoroutine(prepare()))
     return "template_artifactapi"
 
 

@@ -6,6 +6,7 @@ Run as a program, this file is a daemon that has nothing but an embedded Postgre
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import importlib.util
 import os
@@ -108,7 +109,12 @@ class Program:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End it and wait until it and its postgres are gone."""
         self.process.send_signal(number)
+        self.wait()
+
+    def wait(self) -> int:
+        """Its exit status, when it has ended."""
         self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode
 
 
 def main(directory: str, account: str | None = None) -> None:
@@ -116,6 +122,7 @@ def main(directory: str, account: str | None = None) -> None:
     from twisted.internet import reactor
 
     if account and os.geteuid() == 0:
+        codecs.lookup("ascii")  # Python itself may be where only root can go: what it loads late is loaded now
         entry = pwd.getpwnam(account)
         os.setgroups([])
         os.setgid(entry.pw_gid)
@@ -125,7 +132,7 @@ def main(directory: str, account: str | None = None) -> None:
     async def run() -> None:
         try:
             print(await embedded.start(), flush=True)
-        except EmbeddedError as error:
+        except Exception as error:  # whatever it is: the test waits for a line
             print(error, flush=True)
             reactor.stop()
 
@@ -158,6 +165,7 @@ def program(request, open_directory: Path) -> Iterator[Program]:
     yield made
     if made.process.poll() is None:
         made.stop(signal.SIGKILL)
+    made.process.stdout.close()
     eventually(lambda: not living(directory))
 
 
@@ -403,7 +411,7 @@ def test_a_directory_that_cannot_be_written(open_directory: Path):
     directory.chmod(0o555)
     program = Program(directory, account)
     assert program.start().startswith(f"data directory {directory} cannot be written (Permission denied: ")
-    assert program.process.wait(PATIENCE) == 0
+    assert program.wait() == 0
 
 
 def test_a_directory_below_a_file(open_directory: Path):
@@ -411,7 +419,7 @@ def test_a_directory_below_a_file(open_directory: Path):
     (open_directory / "file").touch()
     program = Program(open_directory / "file" / "data")
     assert program.start().startswith(f"data directory {open_directory}/file/data cannot be used (Not a directory")
-    assert program.process.wait(PATIENCE) == 0
+    assert program.wait() == 0
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageNam
         await db.query(
             """
             WITH repo AS (
-                SELECT id FROM repos WHERE name = %(repo)s
+                SELECT id FROM repos WHERE name = %(repo)s FOR KEY SHARE
             ), blob AS (
                 UPDATE blobs b SET touched_at = now() WHERE digest = %(digest)s AND EXISTS (SELECT FROM repo)
                 AND EXISTS (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -10,6 +11,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extras import Json
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from txpostgres import txpostgres
@@ -32,6 +34,7 @@ KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 ACQUIRE_SECONDS = 5.0  # how long a call waits for a free connection before it is told 503
 STUCK_SECONDS = 40.0  # beyond statement_timeout: the server does not even answer that
 CONNECT_SECONDS = 10.0
+QUOTES_ADDRESS = re.compile(r'connection option|port number|sslmode value|"[^"]*@[^"]*"')  # and so, perhaps, a password
 RETRIES = 4  # of a transaction that lost a deadlock or a serialisation race
 
 
@@ -45,7 +48,7 @@ class Queryable(Protocol):
 
 def is_dead(error: BaseException) -> bool:
     """Whether the connection that raised `error` is of no more use: judged by its SQLSTATE."""
-    if isinstance(error, txpostgres.RollbackFailed | psycopg2.InterfaceError):
+    if isinstance(error, txpostgres.RollbackFailed | psycopg2.InterfaceError | ConnectionClosed):
         return True
     if not isinstance(error, psycopg2.Error):
         return not isinstance(error, Exception)
@@ -93,8 +96,9 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
         """Close, and be replaced in the pool; once."""
         lost, self._lost = self._lost, None
         if lost is not None:
-            self.close()
-            lost(self)
+            lost(self)  # first: closing ends the statement under way, and with it the pool's memory of this
+            if self.pollable() is not None:  # else it failed before it began
+                self.close()
 
 
 class Transaction:
@@ -151,7 +155,7 @@ class Database:
             first = await self._connect()
         except psycopg2.Error as error:
             self._running = False
-            raise Unavailable(f"cannot connect to the database: {' '.join(str(error).split())}") from None
+            raise Unavailable(f"cannot connect to the database: {_reason(error)}") from None
         self._release(first)
         for _ in range(self.size - 1):
             detached(self._replace())
@@ -169,8 +173,7 @@ class Database:
 
     async def query(self, sql: str, params: Params = ()) -> list[Row]:
         """All rows of one statement in a transaction of its own; [] for one that returns none."""
-        connection = await self._acquire()
-        return await detached(self._run(connection, _execute, connection, sql, params))
+        return await self._repeated(lambda connection: _execute(connection, sql, params))
 
     async def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
@@ -180,21 +183,25 @@ class Database:
     async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction and commit; rolled back if it raises. Repeated when it loses a deadlock,
         so `work` may do nothing but SQL."""
+        return await self._repeated(lambda connection: connection.runInteraction(_awaited, work))
+
+    async def _repeated(self, call: Callable[[_Connection], Awaitable[T]]) -> T:
+        """A deadlock or a race that was lost has left nothing behind: try again."""
         for attempt in range(RETRIES):
             connection = await self._acquire()
             try:
-                return await detached(self._run(connection, connection.runInteraction, _awaited, work))
+                return await detached(self._run(connection, call))
             except (errors.DeadlockDetected, errors.SerializationFailure) as error:
                 if attempt == RETRIES - 1:
                     raise translate(error) from error
         raise AssertionError("unreachable")
 
-    async def _run(self, connection: _Connection, call: Callable[..., Any], *args: Any) -> Any:
+    async def _run(self, connection: _Connection, call: Callable[[_Connection], Awaitable[T]]) -> T:
         try:
-            return await call(*args)
+            return await call(connection)
         except (errors.DeadlockDetected, errors.SerializationFailure):
             raise
-        except (psycopg2.Error, txpostgres.RollbackFailed) as error:
+        except (psycopg2.Error, txpostgres.RollbackFailed, ConnectionClosed) as error:
             if is_dead(error):
                 connection.retire()
             translated = translate(error)
@@ -233,6 +240,8 @@ class Database:
         waiter.errback(Unavailable("no database connection became free in time", headers={"Retry-After": "1"}))
 
     def _release(self, connection: _Connection) -> None:
+        if connection.closed:
+            connection.retire()  # while it still counts as one of the pool's
         self._busy.pop(connection, None)
         if connection.closed or connection in self._idle:
             return
@@ -244,8 +253,8 @@ class Database:
     def _on_lost(self, connection: _Connection) -> None:
         if connection in self._idle:
             self._idle.remove(connection)
-        if connection in self._connecting:
-            return
+        elif connection not in self._busy:
+            return  # it never was in the pool: whoever opens it tries again
         if self._running:
             log.warn("a database connection was lost; connecting again")
             detached(self._replace())
@@ -268,6 +277,7 @@ class Database:
         try:
             await shield(connection.connect(self._dsn, options=OPTIONS, application_name="artifactapi", **KEEPALIVES))
         except BaseException as error:
+            connection.retire()
             if isinstance(error, psycopg2.Error):
                 raise
             raise psycopg2.OperationalError(f"connection timed out or was closed: {error}") from error
@@ -275,6 +285,8 @@ class Database:
             self._connecting.discard(connection)
             if too_late.active():
                 too_late.cancel()
+        if connection.closed:
+            raise psycopg2.OperationalError("connection was closed as soon as it was open")
         return connection
 
     def _retire_stuck(self) -> None:
@@ -282,6 +294,13 @@ class Database:
         for connection in [c for c, since in self._busy.items() if since < oldest]:
             log.error("a statement ran past its timeout; its connection is dropped")
             connection.retire()
+
+
+def _reason(error: psycopg2.Error) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, psycopg2.ProgrammingError) or QUOTES_ADDRESS.search(text):
+        return "its address cannot be understood; is everything special in the password percent-encoded?"
+    return text
 
 
 def _execute(connection: _Connection, sql: str, params: Params) -> Any:

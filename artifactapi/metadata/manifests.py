@@ -70,14 +70,15 @@ async def _content(db: Queryable, image: int, digest: str) -> memoryview | None:
 
 
 async def image_id(db: Queryable, name: ImageName) -> int | None:
-    """The image's id, made if need be; None if there is no such repo."""
+    """The image's id, made if need be; None if there is no such repo. It stays until the transaction ends."""
     row = await db.one(
         """
         WITH known AS (
             SELECT i.id FROM images i JOIN repos r ON r.id = i.repo_id WHERE r.name = %(repo)s AND i.name = %(image)s
+            FOR KEY SHARE OF i
         ), made AS (
             INSERT INTO images (repo_id, name) SELECT id, %(image)s FROM repos
-            WHERE name = %(repo)s AND NOT EXISTS (SELECT FROM known)
+            WHERE name = %(repo)s AND NOT EXISTS (SELECT FROM known) FOR KEY SHARE
             ON CONFLICT (repo_id, name) DO UPDATE SET name = excluded.name RETURNING id
         )
         SELECT id FROM known UNION ALL SELECT id FROM made

@@ -111,10 +111,14 @@ async def is_empty(db: Queryable, repo_id: int) -> bool:
 
 
 async def delete(db: Queryable, repo_id: int) -> None:
-    """Delete it with all it holds; the objects of its uploads go to the outbox."""
+    """Delete it with all it holds; the objects of its uploads go to the outbox.
+
+    Of an upload that is being finished, either the session is ended here or the blob is made there: never both.
+    """
     await db.query(
-        "INSERT INTO doomed_objects (key, store_state) SELECT object_key, store_state"
-        " FROM upload_sessions WHERE repo_id = %s AND store_state IS NOT NULL",
+        """WITH ended AS (DELETE FROM upload_sessions WHERE repo_id = %s RETURNING object_key, store_state)
+           INSERT INTO doomed_objects (key, store_state)
+           SELECT object_key, store_state FROM ended WHERE store_state IS NOT NULL""",
         (repo_id,),
     )
     await db.query("DELETE FROM repos WHERE id = %s", (repo_id,))

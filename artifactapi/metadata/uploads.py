@@ -38,7 +38,7 @@ async def start(db: Queryable, session: Session) -> bool:
     return bool(
         await db.query(
             "INSERT INTO upload_sessions (id, repo_id, image, algorithm, object_key, fence)"
-            " SELECT %s, id, %s, %s, %s, %s FROM repos WHERE name = %s RETURNING id",
+            " SELECT %s, id, %s, %s, %s, %s FROM repos WHERE name = %s FOR KEY SHARE RETURNING id",
             (
                 str(session.id),
                 session.name.image,

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 from twisted.logger import Logger
 
-from artifactapi.metadata import outbox
 from artifactapi.metadata import uploads as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.uploads import Session
@@ -112,8 +111,7 @@ class Uploads:
         except Superseded:
             raise taken_over() from None
         except ObjectMissing as missing:
-            log.error("the staged bytes of upload {id} are gone: {missing}", id=session.id, missing=missing)
-            raise unknown(session.id) from None
+            raise lost(session, missing) from None
         finally:
             await intake.close()
         if gone:
@@ -164,6 +162,8 @@ class Uploads:
             await self._store.commit(session.key, session.store_state or {}, session.fence)
         except Superseded:
             raise taken_over() from None
+        except ObjectMissing as missing:
+            raise lost(session, missing) from None
 
     async def _drop(self, session: Session) -> None:
         dropped = await rows.cancel(self._database, session.name, session.id)
@@ -171,12 +171,11 @@ class Uploads:
             await self._delete(replace(session, store_state=dropped.store_state))
 
     async def _delete(self, session: Session) -> None:
-        """Take the object out of the outbox now; where that fails, a sweep will do it."""
+        """Free the bytes now. The key stays in the outbox for a while: see the schema."""
         if session.store_state is None:
             return
         try:
             await self._store.delete([session.key])
-            await outbox.done(self._database, [session.key])
         except OciError:
             log.failure("an object that nobody names could not be deleted yet")
 
@@ -184,6 +183,12 @@ class Uploads:
 def unknown(upload_id: UUID) -> BlobUploadUnknown:
     """The error for a session that is not there."""
     return BlobUploadUnknown("no such upload", {"upload": str(upload_id)})
+
+
+def lost(session: Session, missing: ObjectMissing) -> BlobUploadUnknown:
+    """The error for a session whose staged bytes are gone, which somebody should look into."""
+    log.error("the staged bytes of upload {id} are gone: {missing}", id=session.id, missing=missing)
+    return unknown(session.id)
 
 
 def taken_over() -> UploadConflict:

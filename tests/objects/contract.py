@@ -155,7 +155,7 @@ class StoreContract:
             await holds(store, key, body)
 
     async def test_higher_fence_takes_over(self, store):
-        """A second writer goes on from the settled bytes; the first gets Superseded, and none of its bytes are there."""
+        """A second writer goes on from the settled bytes; the first gets Superseded, and none of its bytes count."""
         key = new_key()
         state = await stage(store, key, b"settled,")
         loser = await store.writer(key, state, 2)
@@ -191,7 +191,7 @@ class StoreContract:
         await holds(store, key, b"one,two,three")
 
     async def test_of_many_one_goes_on(self, store):
-        """Of eight that want to write at the same time the one with the highest fence does; the others get nothing in."""
+        """Of eight that want to write at once the one with the highest fence does; the others get nothing in."""
         key = new_key()
         state = await stage(store, key, b"settled,")
         made = await outcomes(store.writer(key, state, fence) for fence in (5, 2, 9, 3, 7, 4, 8, 6))

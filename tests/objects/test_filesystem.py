@@ -34,7 +34,7 @@ def neighbour(tmp_path: Path, store, threads) -> FilesystemStore:
 
 
 async def test_full_while_writing(store, disk_limit):
-    """A write that no longer fits is StoreFull, 507, and the upload goes on from what was settled once there is room."""
+    """A write that no longer fits is StoreFull, 507; once there is room the upload goes on from what was settled."""
     key = new_key()
     state = await stage(store, key, b"a" * 1000)
     writer = await store.writer(key, state, 2)
@@ -301,57 +301,3 @@ async def test_cut_short_under_a_reader(store, tmp_path):
     os.truncate(tmp_path / "store" / "objects" / key, 4)
     assert [await reader.read(), await reader.read()] == [b"0123", b""]
     reader.close()
-
-
-async def leave(store) -> None:
-    """A writer, closed before it settled."""
-    writer = await store.writer(new_key(), {}, 1)
-    await writer.write([b"bytes"])
-    await writer.close()
-
-
-async def lose(store) -> None:
-    """A writer that is superseded, and one that comes too late."""
-    key = new_key()
-    loser = await store.writer(key, {}, 1)
-    await stage(store, key, b"bytes", fence=3)
-    await has_lost(loser)
-    with pytest.raises(Superseded):
-        await store.writer(key, {}, 2)
-    with pytest.raises(Superseded):
-        await store.commit(key, {}, 2)
-
-
-async def miss(store) -> None:
-    """Objects that are not there, or too short."""
-    await is_missing(store, new_key())
-    key = new_key()
-    await stage(store, key, b"short")
-    for late in (store.writer(key, {"length": 99}, 2), store.commit(key, {"length": 99}, 3)):
-        with pytest.raises(ObjectMissing):
-            await late
-
-
-async def come_late(store) -> None:
-    """A commit, and a writer after it."""
-    key = await put(store, b"bytes")
-    with pytest.raises(Superseded):
-        await store.writer(key, {}, 2)
-    await store.commit(key, {}, 1)
-    await store.delete([key])
-
-
-async def read_half(store) -> None:
-    """A download that is given up."""
-    reader = await store.open(await put(store, b"bytes"), 0, 5)
-    reader.close()
-
-
-@pytest.mark.parametrize("story", [put, leave, lose, miss, come_late, read_half])
-async def test_no_descriptor_leaks(store, story):
-    """Whatever happens to an object, no file stays open after it."""
-    await story(store)
-    before = sorted(os.listdir("/proc/self/fd"))
-    for _ in range(3):
-        await story(store)
-    assert sorted(os.listdir("/proc/self/fd")) == before

@@ -108,6 +108,7 @@ CREATE INDEX upload_sessions_idle ON upload_sessions (updated_at);
 CREATE TABLE doomed_objects (
     key         text COLLATE "C" PRIMARY KEY,
     store_state jsonb, -- of an object that was never committed
-    after       timestamptz NOT NULL DEFAULT now()
+    -- Not at once: a request that lost its session, and does not know it yet, may still begin the object.
+    after       timestamptz NOT NULL DEFAULT now() + interval '10 minutes'
 );
 CREATE INDEX doomed_objects_after ON doomed_objects (after);
