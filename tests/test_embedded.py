@@ -85,7 +85,7 @@ def unprivileged() -> Account:
 
 def living(directory: Path) -> list[int]:
     """All processes of Postgres at work in a data directory."""
-    return Cluster(directory).processes()
+    return Cluster(directory).processes() if (directory / "postgres").exists() else []
 
 
 class Program:
@@ -543,7 +543,7 @@ async def test_the_earlier_postgres_is_waited_for(tmp_path: Path, embedded_in, m
     await deferToThread(execute, dsn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
     first = postmaster(tmp_path)
     os.kill(first, signal.SIGSTOP)
-    program.process.kill()
+    await deferToThread(program.stop, signal.SIGKILL)
     embedded = embedded_in(tmp_path)
     polls = count_calls(embedded, monkeypatch)
     starting = Deferred.fromCoroutine(embedded.start())
@@ -552,7 +552,6 @@ async def test_the_earlier_postgres_is_waited_for(tmp_path: Path, embedded_in, m
     assert not starting.called
     os.kill(first, signal.SIGCONT)
     assert await deferToThread(holds, await starting, 1)
-    program.stop()
 
 
 def count_calls(embedded: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> list[None]:
@@ -575,12 +574,11 @@ async def test_an_earlier_postgres_that_stays(tmp_path: Path, embedded_in, monke
     await deferToThread(program.start)
     first = postmaster(tmp_path)
     os.kill(first, signal.SIGSTOP)
-    program.process.kill()
+    await deferToThread(program.stop, signal.SIGKILL)
     with pytest.raises(EmbeddedError) as refused:
         await embedded_in(tmp_path).start()
     assert f"an earlier postgres (process {first}) still works in {tmp_path}/postgres: end it" in one_line(refused)
     os.kill(first, signal.SIGCONT)
-    program.stop()
     await in_time(lambda: not living(tmp_path))
 
 
@@ -618,7 +616,7 @@ async def test_on_failure(tmp_path: Path, embedded_in, monkeypatch: pytest.Monke
     error = await failed
     assert "pg_control" in str(error)
     assert "\n" not in str(error)
-    assert (tmp_path / "postgres.log").read_text().count("starting PostgreSQL") == 1 + 3
+    assert (tmp_path / "postgres.log").read_text().count("PANIC") == 3
 
 
 async def test_deaths_after_short_lives_are_counted(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong  # not the built-in one
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -94,7 +95,7 @@ class EmbeddedPostgres:
             child.signal(number)
             try:
                 await child.ended().addTimeout(seconds, self._reactor)
-            except TimeoutError:
+            except TookTooLong:
                 log.warn("postgres (pid {pid}) did not end on {name}", pid=child.pid, name=number.name)
             else:
                 return

@@ -11,7 +11,7 @@ import pytest_twisted
 from artifactapi.gc import outbox
 from artifactapi.registry.registry import Registry
 from tests.registry import balance
-from tests.registry.steps import Steps, SteppedDatabase, SteppedStore
+from tests.registry.steps import SteppedDatabase, SteppedStore, Steps
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest_twisted.async_yield_fixture
 async def registry(registry, database, store, directory):
-    """The use cases, with a repo `docker-internal`. When the test is over rows and bytes agree, before and after a sweep."""
+    """The use cases, with a repo `docker-internal`. After the test rows and bytes agree, before and after a sweep."""
     yield registry
     await balance.check(database, directory)
     await database.query("UPDATE doomed_objects SET after = now()")

@@ -1,0 +1,171 @@
+"""A process that is killed between any two steps of an upload, and another one that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import pytest
+
+from artifactapi.gc import outbox
+from artifactapi.oci.digest import Digest, digest_of
+from artifactapi.oci.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid
+from artifactapi.oci.names import ImageName
+from artifactapi.registry.registry import Registry
+from artifactapi.registry.uploads import Uploads
+from tests.registry import balance
+from tests.registry.bodies import BIG, SMALL, Pieces, content_of, push
+from tests.registry.steps import Died, SteppedDatabase, SteppedStore, Steps, die_at
+
+BASE = ImageName("docker-internal", "base")
+DIGEST = digest_of(BIG)
+Story = Callable[[Uploads, ImageName, UUID], Awaitable[object]]
+
+
+async def put(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """All in the PUT."""
+    await uploads.finish(name, upload_id, DIGEST, Pieces(BIG[:100_000], BIG[100_000:]), 0)
+
+
+async def patch_put(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """A stream, then an empty PUT."""
+    await uploads.append(name, upload_id, Pieces(BIG), None)
+    await uploads.finish(name, upload_id, DIGEST, Pieces(), None)
+
+
+async def patches(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """Chunks, of which the first is kept in the row."""
+    for at in range(0, len(BIG), 60_000):
+        await uploads.append(name, upload_id, Pieces(BIG[at : at + 60_000]), at)
+    await uploads.finish(name, upload_id, DIGEST, Pieces(), None)
+
+
+async def push_all(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """In one request; the session that was begun is not used."""
+    await uploads.push(name, DIGEST, Pieces(BIG))
+
+
+async def read_again(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """With an algorithm that nobody announced."""
+    await uploads.finish(name, upload_id, digest_of(BIG, "sha512"), Pieces(BIG), 0)
+
+
+async def mismatch(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """With a digest that is not the content's."""
+    with pytest.raises(DigestInvalid):
+        await uploads.finish(name, upload_id, digest_of(b"wrong"), Pieces(BIG), 0)
+
+
+async def cancelled(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """A stream, and a client that changes its mind."""
+    await uploads.append(name, upload_id, Pieces(BIG), 0)
+    await uploads.cancel(name, upload_id)
+
+
+async def small(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+    """Bytes that never leave the row."""
+    await uploads.append(name, upload_id, Pieces(BIG[:100]), 0)
+    await uploads.finish(name, upload_id, digest_of(BIG[:200]), Pieces(BIG[100:200]), 100)
+
+
+STORIES = {
+    put: ("claim", "advance", "writer", "write", "write 2", "settle", "advance 2", "commit", "finish"),
+    patch_put: ("claim", "advance", "writer", "write", "settle", "advance 2", "claim 2", "commit", "finish"),
+    patches: (
+        "claim", "advance", "claim 2", "advance 2", "writer", "write", "settle", "advance 3",
+        "claim 3", "writer 2", "write 2", "settle 2", "advance 4", "claim 4", "writer 3", "write 3", "settle 3",
+        "advance 5", "claim 5", "commit", "finish",
+    ),
+    push_all: ("start", "advance", "writer", "write", "settle", "advance 2", "commit", "finish"),
+    read_again: (
+        "claim", "advance", "writer", "write", "settle", "advance 2", "commit", "open", "commit 2", "finish",
+    ),
+    mismatch: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "delete"),
+    cancelled: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "delete"),
+    small: ("claim", "advance", "claim 2", "finish"),
+}  # fmt: skip
+DEATHS = [
+    pytest.param(story, f"{when} {step}", id=f"{story.__name__}: {when} {step}")
+    for story, steps in STORIES.items()
+    for step in steps
+    for when in ("before", "after")
+]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+async def test_the_order_of_things(registry, stepped, story):
+    """The row says that there may be bytes before there are; bytes are durable before the row says so; rows go first."""
+    steps = Steps()
+    name = ImageName("docker-internal", "ordered")
+    session = await registry.uploads.start(name)
+    await story(stepped(steps).uploads, name, session.id)
+    assert steps.taken == [f"{when} {step}" for step in STORIES[story] for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+@pytest.mark.parametrize("story, step", DEATHS)
+async def test_death(registry, stepped, database, store, directory, story, step, known):
+    """Whatever step a process dies at, no row is without bytes, no bytes are without a row, and another one goes on."""
+    kept = await push(registry, BIG if known else BIG[::-1], BASE)
+    name = ImageName("docker-internal", "team/app")
+    session = await registry.uploads.start(name)
+    with pytest.raises(Died):
+        await story(stepped(die_at(step)).uploads, name, session.id)
+    await balance.check(database, directory)
+    await outbox.sweep(database, store)
+    await go_on(registry, name, session.id)
+    assert await content_of(registry, name, DIGEST) == BIG
+    assert await content_of(registry, BASE, kept) == (BIG if known else BIG[::-1]), "what was acknowledged before"
+
+
+async def go_on(registry: Registry, name: ImageName, upload_id: UUID) -> None:
+    """What a client does that got no answer: ask, send the rest; begin again where there is nothing to go on with."""
+    try:
+        session = await registry.uploads.status(name, upload_id)
+        rest = BIG[session.offset :]
+        await registry.uploads.finish(name, upload_id, DIGEST, Pieces(*filter(None, [rest])), session.offset)
+    except BlobUploadUnknown:
+        await push(registry, BIG, name)
+
+
+async def test_what_was_acknowledged_is_there(registry, stepped):
+    """A process that dies right after its last step has told nobody yet; the blob is there all the same."""
+    for step, expected in (("before finish", False), ("after finish", True)):
+        name = ImageName("docker-internal", step.replace(" ", "/"))
+        session = await registry.uploads.start(name)
+        with pytest.raises(Died):
+            await put(stepped(die_at(step)).uploads, name, session.id)
+        assert await is_there(registry, name, DIGEST) is expected
+
+
+async def is_there(registry: Registry, name: ImageName, digest: Digest) -> bool:
+    """Whether the image has the blob."""
+    try:
+        await registry.blobs.find(name, digest)
+    except BlobUnknown:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "step", ["before due", "after due", "before delete", "after delete", "before done", "after done"]
+)
+async def test_death_of_a_sweep(registry, stepped, database, store, directory, step):
+    """A sweep that dies at any step is done by the next one."""
+    session = await registry.uploads.start(BASE)
+    await registry.uploads.append(BASE, session.id, Pieces(BIG), 0)
+    await database.query("DELETE FROM upload_sessions")
+    await database.query("INSERT INTO doomed_objects (key, after) VALUES (%s, now())", (session.key,))
+    steps = die_at(step)
+    with pytest.raises(Died):
+        await outbox.sweep(SteppedDatabase(database, steps), SteppedStore(store, steps))
+    await balance.check(database, directory)
+    assert await outbox.sweep(database, store) == (0 if step == "after done" else 1)
+    await balance.check_swept(database, directory)
+
+
+async def test_small_blobs_need_no_store(registry, stepped):
+    """A push of a small blob is two statements, and nothing else."""
+    steps = Steps()
+    await push(stepped(steps), SMALL, BASE)
+    assert steps.taken == ["before start", "after start", "before finish", "after finish"]

@@ -1,0 +1,187 @@
+"""Two who write to one session: one goes on, the other is told, and their bytes never mix."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from artifactapi.oci.digest import digest_of
+from artifactapi.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, UploadConflict
+from tests.metadata.conftest import eventually
+from tests.registry import balance
+from tests.registry.bodies import BIG, NAME, SMALL, Pieces, Slow, content_of, outcomes
+from tests.registry.steps import Steps
+
+FIRST = {"small": SMALL, "big": BIG}
+
+
+async def begin(uploads, upload_id, *pieces: bytes) -> tuple[Slow, Deferred]:
+    """A writer that has these in, and waits for more."""
+    body = Slow()
+    appending = Deferred.fromCoroutine(uploads.append(NAME, upload_id, body, None))
+    for piece in pieces:
+        before = body.waiting
+        body.send(piece)
+        await eventually(lambda before=before: body.waiting > before)
+    await eventually(lambda: body.waiting)
+    return body, appending
+
+
+async def conflicts(appending: Deferred, error=UploadConflict) -> None:
+    """The writer is told."""
+    with pytest.raises(error):
+        await appending
+
+
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+@pytest.mark.parametrize("second", FIRST.values(), ids=FIRST)
+async def test_take_over(registry, first, second):
+    """A PATCH that begins while another one runs takes the session over; of the first one nothing is left."""
+    uploads = registry.uploads
+    session = await uploads.start(NAME)
+    body, appending = await begin(uploads, session.id, first)
+    taken = await uploads.append(NAME, session.id, Pieces(second), 0)
+    assert taken.offset == len(second)
+    body.send(b"too late")
+    body.send()
+    await conflicts(appending)
+    await uploads.finish(NAME, session.id, digest_of(second), Pieces(), len(second))
+    assert await content_of(registry, NAME, digest_of(second)) == second
+
+
+async def test_take_over_in_the_middle(registry):
+    """What both had agreed on stays: the session goes on from its durable bytes."""
+    uploads = registry.uploads
+    session = await uploads.start(NAME)
+    await uploads.append(NAME, session.id, Pieces(BIG[:100_000]), 0)
+    body, appending = await begin(uploads, session.id, b"!" * 50_000)
+    await uploads.append(NAME, session.id, Pieces(BIG[100_000:150_000]), 100_000)
+    body.send()
+    await conflicts(appending)
+    await uploads.finish(NAME, session.id, digest_of(BIG), Pieces(BIG[150_000:]), 150_000)
+    assert await content_of(registry, NAME, digest_of(BIG)) == BIG
+
+
+@pytest.mark.parametrize("first", [SMALL, BIG])
+async def test_finish_takes_over(registry, first):
+    """A PUT ends the session while a PATCH is still sending: the PATCH is told, the blob is the PUT's."""
+    uploads = registry.uploads
+    session = await uploads.start(NAME)
+    body, appending = await begin(uploads, session.id, first)
+    await uploads.finish(NAME, session.id, digest_of(BIG), Pieces(BIG), 0)
+    body.send(b"too late")
+    body.send()
+    await conflicts(appending)
+    assert await content_of(registry, NAME, digest_of(BIG)) == BIG
+
+
+@pytest.mark.parametrize("first", [SMALL, BIG])
+async def test_cancel_takes_over(registry, directory, first):
+    """A session is cancelled while a PATCH is still sending: the PATCH is told, and no bytes are left."""
+    session = await registry.uploads.start(NAME)
+    body, appending = await begin(registry.uploads, session.id, first)
+    await registry.uploads.cancel(NAME, session.id)
+    body.send(b"too late")
+    body.send()
+    await conflicts(appending)
+    assert balance.objects(directory) | balance.staged(directory) == set()
+
+
+async def test_a_repo_is_deleted_meanwhile(registry):
+    """A repo is deleted while a PATCH is still sending: the PATCH is told, and the bytes go."""
+    session = await registry.uploads.start(NAME)
+    body, appending = await begin(registry.uploads, session.id, BIG)
+    await registry.repos.delete(NAME.repo, force=True)
+    body.send(b"too late")
+    body.send()
+    await conflicts(appending)
+    with pytest.raises(BlobUploadUnknown):
+        await registry.uploads.status(NAME, session.id)
+
+
+def stopped_at(step: str) -> tuple[Steps, Deferred, Deferred]:
+    """Steps that stop at one: what tells that it is reached, and what lets it go on."""
+    reached, go = Deferred(), Deferred()
+
+    async def wait():
+        reached.callback(None)
+        await go
+
+    return Steps(lambda taken: wait() if taken == step else None), reached, go
+
+
+async def cancel(uploads, upload_id) -> None:
+    """End it."""
+    await uploads.cancel(NAME, upload_id)
+
+
+async def finish(uploads, upload_id) -> None:
+    """Make it a blob."""
+    await uploads.finish(NAME, upload_id, digest_of(BIG), Pieces(BIG), 0)
+
+
+async def fail(uploads, upload_id) -> None:
+    """End it with a digest that is not the content's."""
+    with pytest.raises(DigestInvalid):
+        await uploads.finish(NAME, upload_id, digest_of(SMALL), Pieces(BIG), 0)
+
+
+async def take(uploads, upload_id) -> None:
+    """Go on with it."""
+    await uploads.append(NAME, upload_id, Pieces(BIG), 0)
+
+
+async def nothing(uploads, upload_id) -> None:
+    """Leave it alone."""
+
+
+@pytest.mark.parametrize("other", [cancel, finish, fail, take])
+@pytest.mark.parametrize("step", ["advance", "writer", "write", "settle", "advance 2"])
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_slow_writer(registry, stepped, other, step, when):
+    """A writer that sleeps at any step while another request has its way with the session harms nothing."""
+    session = await registry.uploads.start(NAME)
+    steps, reached, go = stopped_at(f"{when} {step}")
+    slow = stepped(steps).uploads
+    appending = Deferred.fromCoroutine(slow.append(NAME, session.id, Pieces(b"!" * 100_000), 0))
+    await reached
+    if (when, step) == ("after", "advance 2"):
+        appending.addErrback(lambda failure: failure)
+        with pytest.raises((RangeInvalid, BlobUploadUnknown)) if other is not cancel else not_raised():
+            await other(registry.uploads, session.id)
+        go.callback(None)
+        await appending
+    else:
+        await other(registry.uploads, session.id)
+        go.callback(None)
+        await conflicts(appending)
+    if other is finish and (when, step) != ("after", "advance 2"):
+        assert await content_of(registry, NAME, digest_of(BIG)) == BIG
+
+
+@pytest.mark.parametrize("step", ["before commit", "after commit", "before finish"])
+async def test_a_slow_finish(registry, stepped, step):
+    """A PUT that sleeps before its row while another one ends the session is told; the blob is there once."""
+    session = await registry.uploads.start(NAME)
+    steps, reached, go = stopped_at(step)
+    await registry.uploads.append(NAME, session.id, Pieces(BIG), 0)
+    slow = Deferred.fromCoroutine(stepped(steps).uploads.finish(NAME, session.id, digest_of(BIG), Pieces(), None))
+    await reached
+    await registry.uploads.finish(NAME, session.id, digest_of(BIG), Pieces(), None)
+    go.callback(None)
+    await conflicts(slow)
+    assert await content_of(registry, NAME, digest_of(BIG)) == BIG
+
+
+async def test_many_at_the_same_time(registry):
+    """Of many who send the same chunk to one session at once some win; whatever they are told, no bytes are mixed."""
+    uploads = registry.uploads
+    session = await uploads.start(NAME)
+    for at in range(0, len(BIG), 50_000):
+        chunk = BIG[at : at + 50_000]
+        told = await outcomes(*(uploads.append(NAME, session.id, Pieces(chunk), at) for _ in range(5)))
+        assert all(isinstance(t, UploadConflict | RangeInvalid) or t.offset == at + len(chunk) for t in told), told
+        if (await uploads.status(NAME, session.id)).offset == at:
+            await uploads.append(NAME, session.id, Pieces(chunk), at)
+    await uploads.finish(NAME, session.id, digest_of(BIG), Pieces(), len(BIG))
+    assert await content_of(registry, NAME, digest_of(BIG)) == BIG
