@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
+from twisted.python.reflect import safe_str
 from zope.interface import implementer
 
 FORMATS = ("text", "json")
@@ -104,7 +105,7 @@ def is_own(key: str) -> bool:
 
 def plain(value: object) -> object:
     """A value JSON can show as it is, or its text."""
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    return value if isinstance(value, str | int | float | bool | None) else safe_str(value)
 
 
 def one_line(text: str) -> str:

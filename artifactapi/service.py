@@ -24,7 +24,7 @@ from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
 from artifactapi.api.site import Site
 from artifactapi.api.v2 import V2
-from artifactapi.embedded import EmbeddedError, EmbeddedPostgres
+from artifactapi.embedded import EmbeddedError, EmbeddedPostgres, explained
 from artifactapi.gc import outbox
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
@@ -75,22 +75,33 @@ class Artifactapi(Service):
     def __init__(self, config: Config, reactor: Any = None) -> None:
         if reactor is None:
             from twisted.internet import reactor
-        self._config = config
+        self.config = config
         self._reactor = reactor
         self._stops: list[Callable[[], Awaitable[object]]] = []
         self._started: Deferred[None] | None = None
+        self._stopping = False
+        self._failed = False
+        # Set by a start that got so far.
+        self.registry: Registry
+        self.site: Site
         self.address: Any = None
 
     def startService(self) -> None:
         """Start; twistd would stay up, listening to nothing, if this failed and we let it."""
         super().startService()
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._settle_status)
         self._started = detached(self._start_or_exit())
 
     async def stopService(self) -> None:
-        """Stop in reverse order."""
+        """Stop in reverse order, a start that is under way too."""
         super().stopService()
+        self._stopping = True
+        await self._stop_parts()
         if self._started is not None:
             await self._started
+        await self._stop_parts()  # those that the start began in its last moments
+
+    async def _stop_parts(self) -> None:
         while self._stops:
             await self._stops.pop()()
 
@@ -102,56 +113,65 @@ class Artifactapi(Service):
         except OciError as error:
             self._fail(error.message)
         except Exception:  # the last resort: whatever it is, the process must not stay up
-            log.failure("cannot start")
+            if not self._stopping:
+                log.failure("cannot start")
             self._fail("unexpected error, see above")
 
     def _fail(self, reason: str) -> None:
+        if self._stopping or self._failed:
+            return  # what breaks because the rest is going away is no news
+        self._failed = True
         log.critical("artifactapi: {reason}", reason=" ".join(reason.split()))
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._exit)
         # Not now: a start that fails at once runs before the reactor does.
-        self._reactor.callWhenRunning(self._reactor.callLater, 0, self._reactor.stop)
+        self._reactor.callWhenRunning(self._reactor.callLater, 0, self._stop_reactor)
 
-    def _exit(self) -> None:
-        # twistd knows no exit status of its own.
-        sys.stdout.flush()
-        os._exit(1)
+    def _stop_reactor(self) -> None:
+        if not self._stopping:
+            self._reactor.stop()
+
+    def _settle_status(self) -> None:
+        # twistd knows no exit status of its own, and after a stop that went well it kills itself with the signal.
+        self._reactor._exitSignal = None
+        if self._failed:
+            sys.stdout.flush()
+            os._exit(1)
 
     async def start(self) -> None:
         """Start all parts. Raises StartError, EmbeddedError, OciError; what was started is stopped by stopService."""
-        config = self._config
+        config = self.config
         metrics = Metrics()
         self._make_data_directory()
         database = await self._start_database()
         metrics.watch_pool(lambda: database.busy, lambda: database.idle)
         hashing = self._start_threads("hashing", config.threads)
         store = await self._start_store(metrics)
-        registry = Registry.over(database, store, hashing)
+        registry = self.registry = Registry.over(database, store, hashing)
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         self._start_sweeps(database, store)
         health = Health({"database": lambda: database.query("SELECT 1"), "store": store.check}, metrics, registry)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
         root = Root(V2(registry, downloads), App(RepoRoutes(registry), health).klein.resource())
-        site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
+        site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
 
     def _make_data_directory(self) -> None:
         try:
-            make_directory(self._config.data_dir)
+            make_directory(self.config.data_dir)
         except OSError as error:
-            raise StartError(f"data directory {self._config.data_dir}: {error.strerror}") from error
+            raise explained(error, self.config.data_dir) from error
 
     async def _start_database(self) -> Database:
-        url = self._config.database_url or await self._start_embedded()
-        database = Database(url, self._config.database_pool, self._reactor)
+        url = self.config.database_url or await self._start_embedded()
+        database = Database(url, self.config.database_pool, self._reactor)
         self._stops.append(database.stop)
         await database.start()
         await migrate(database)
         return database
 
     async def _start_embedded(self) -> str:
-        postgres = EmbeddedPostgres(self._config.data_dir, self._reactor)
+        postgres = EmbeddedPostgres(self.config.data_dir, self._reactor)
         postgres.on_failure = lambda error: self._fail(str(error))
         self._stops.append(postgres.stop)
         return await postgres.start()
@@ -167,7 +187,7 @@ class Artifactapi(Service):
         return threads
 
     async def _start_store(self, metrics: Metrics) -> IObjectStore:
-        store = FilesystemStore(self._config.data_dir, self._start_threads("storage", self._config.threads))
+        store = FilesystemStore(self.config.data_dir, self._start_threads("storage", self.config.threads))
         await store.start()
         return Observed(store, metrics.store)
 
@@ -180,7 +200,7 @@ class Artifactapi(Service):
 
         loop = LoopingCall(lambda: Deferred.fromCoroutine(sweep()))
         loop.clock = self._reactor
-        ended = loop.start(self._config.gc_interval)
+        ended = loop.start(self.config.gc_interval)
 
         async def stop() -> None:
             loop.stop()
@@ -190,9 +210,11 @@ class Artifactapi(Service):
 
     async def _listen(self, site: Site, health: Health) -> None:
         try:
-            port = await endpoints.serverFromString(self._reactor, self._config.listen).listen(site)
+            port = await endpoints.serverFromString(self._reactor, self.config.listen).listen(site)
         except CannotListenError as error:
-            raise StartError(f"cannot listen on {self._config.listen}: {error.socketError}") from error
+            raise StartError(f"cannot listen on {self.config.listen}: {error.socketError}") from error
+        except (OSError, OverflowError) as error:  # a unix socket's folder, a port above 65535
+            raise StartError(f"cannot listen on {self.config.listen}: {error}") from error
         self.address = port.getHost()
         log.info("serving on {address}", address=address_text(self.address))
 
@@ -206,11 +228,12 @@ class Artifactapi(Service):
     async def _drain(self, site: Site) -> None:
         """Let running requests end, for a while; then cut their connections."""
         site.close_idle()
-        deadline = self._reactor.seconds() + self._config.shutdown_grace
-        while site.active and self._reactor.seconds() < deadline:
+        deadline = self._reactor.seconds() + self.config.shutdown_grace
+        # The channels too: the end of an answer is still on its way when its request is no longer active.
+        while (site.active or site.channels) and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.05)
-        if site.active:
-            log.warn("{count} requests were cut after the grace", count=len(site.active))
+        if site.active or site.channels:
+            log.warn("{count} connections were cut after the grace", count=len(site.channels))
         for channel in list(site.channels):
             channel.transport.abortConnection()
 

@@ -152,9 +152,11 @@ class Options(usage.Options):
             raise usage.UsageError(f"{named}: {error}") from None
 
     def _settle(self, parent: Any) -> None:
-        if not parent["logger"] and not parent["logfile"] and not parent["syslog"]:
+        if parent["nodaemon"] and not (parent["logger"] or parent["logfile"] or parent["syslog"]):
             parent["logger"] = f"artifactapi.logs.{self.config.log_format}_observer"
-        if parent.get("nodaemon") and parent["pidfile"] == "twistd.pid":
+        elif self.config.log_format != "text":  # a daemon's standard output is /dev/null, and twistd.log is twistd's
+            raise usage.UsageError("--log-format json needs twistd -n, without a --logfile, --logger or --syslog")
+        if parent["nodaemon"] and parent["pidfile"] == "twistd.pid":
             # A pid file left by kill -9 would keep the next start from starting once its number is used again.
             parent["pidfile"] = ""
 

@@ -130,15 +130,21 @@ class EmbeddedPostgres:
         since, born = self._log_file.length(), self._reactor.seconds()
         options = [f"--{name}={value}" for name, value in settings.SERVER.items()]
         child = self._run([self._binaries.postgres, *options], self._folder)
+        try:
+            await self._ready(child, born, since)
+        except EmbeddedError:
+            await self._end(child)
+            raise
+        log.info("postgres {major} accepts connections (pid {pid})", major=self._binaries.major, pid=child.pid)
+        child.ended().addCallback(self._died, born, since)
+
+    async def _ready(self, child: Child, born: float, since: int) -> None:
         while not await self._threads.run(database.ready, self._host()):
             if child.status is not None:
                 raise self._failed("postgres could not start", since)
             if self._reactor.seconds() - born > _ACCEPT_SECONDS:
-                await self._end(child)
                 raise self._failed(f"postgres did not accept connections within {_ACCEPT_SECONDS} s", since)
             await self._sleep(0.01)
-        log.info("postgres {major} accepts connections (pid {pid})", major=self._binaries.major, pid=child.pid)
-        child.ended().addCallback(self._died, born, since)
 
     def _run(self, argv: list[str], folder: int) -> Child:
         """Start a program of Postgres on the cluster that `folder` is a descriptor of.

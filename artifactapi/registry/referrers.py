@@ -9,8 +9,9 @@ from typing import Any
 from artifactapi.metadata import manifests as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.manifests import Referrer, Stored
+from artifactapi.oci.descriptors import parse_descriptor
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.errors import OciError
+from artifactapi.oci.errors import ManifestInvalid
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.registry.repos import Repos
 from artifactapi.threads import Threads
@@ -72,8 +73,9 @@ def descriptors(stored: Stored) -> list[Descriptor]:
 
 
 def is_descriptor(entry: object) -> bool:
-    """Whether it has a digest, as a descriptor must."""
+    """Whether it has a media type, a digest and a size, as a descriptor must."""
     try:
-        return isinstance(entry, dict) and bool(Digest.parse(entry["digest"]))
-    except (KeyError, TypeError, AttributeError, OciError):
+        parse_descriptor(entry, "manifests")
+    except ManifestInvalid:
         return False
+    return True

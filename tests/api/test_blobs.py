@@ -144,5 +144,5 @@ async def test_the_same_blob_twice(client: Client, service):
     """A blob that two images push is kept once."""
     first = await client.push_blob(NAME, LARGE)
     assert await client.push_blob("other/app", LARGE) == first == digest_of(LARGE)
-    objects = [path for path in (service._config.data_dir / "objects").rglob("*") if path.is_file()]
+    objects = [path for path in (service.config.data_dir / "objects").rglob("*") if path.is_file()]
     assert len(objects) == 1

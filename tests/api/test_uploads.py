@@ -145,7 +145,7 @@ async def test_a_wrong_digest(client: Client, service, content: bytes, whole: bo
     if not whole:
         assert (await client.get(location)).code == "BLOB_UPLOAD_UNKNOWN"
     for folder in ("objects", "staging"):
-        assert not [path for path in (service._config.data_dir / folder).rglob("*") if path.is_file()]
+        assert not [path for path in (service.config.data_dir / folder).rglob("*") if path.is_file()]
 
 
 @both_sizes
@@ -172,7 +172,7 @@ async def test_cancel(client: Client, service, content: bytes):
         again = await client.request(method, location)
         assert again.status == 404
         assert again.code == "BLOB_UPLOAD_UNKNOWN"
-    assert not [path for path in (service._config.data_dir / "staging").rglob("*") if path.is_file()]
+    assert not [path for path in (service.config.data_dir / "staging").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PATCH", "PUT", "DELETE"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from zope.interface import implementer
@@ -66,6 +67,16 @@ def die_at(step: str) -> Steps:
             raise Died
 
     return Steps(fate)
+
+
+@contextmanager
+def named(step: str) -> Iterator[None]:
+    """Say in a failure at which step it was."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(step)
+        raise
 
 
 @implementer(IObjectStore)

@@ -15,57 +15,56 @@ from artifactapi.registry.registry import Registry
 from artifactapi.registry.uploads import Uploads
 from tests.registry import balance
 from tests.registry.bodies import BIG, SMALL, Pieces, content_of, push
-from tests.registry.steps import Died, SteppedDatabase, SteppedStore, Steps, die_at
+from tests.registry.steps import Died, SteppedDatabase, SteppedStore, Steps, die_at, named
 
 BASE = ImageName("docker-internal", "base")
-DIGEST = digest_of(BIG)
-Story = Callable[[Uploads, ImageName, UUID], Awaitable[object]]
+Story = Callable[[Uploads, ImageName, UUID, bytes], Awaitable[object]]
 
 
-async def put(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def put(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """All in the PUT."""
-    await uploads.finish(name, upload_id, DIGEST, Pieces(BIG[:100_000], BIG[100_000:]), 0)
+    await uploads.finish(name, upload_id, digest_of(content), Pieces(content[:100_000], content[100_000:]), 0)
 
 
-async def patch_put(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def patch_put(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """A stream, then an empty PUT."""
-    await uploads.append(name, upload_id, Pieces(BIG), None)
-    await uploads.finish(name, upload_id, DIGEST, Pieces(), None)
+    await uploads.append(name, upload_id, Pieces(content), None)
+    await uploads.finish(name, upload_id, digest_of(content), Pieces(), None)
 
 
-async def patches(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def patches(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """Chunks, of which the first is kept in the row."""
-    for at in range(0, len(BIG), 60_000):
-        await uploads.append(name, upload_id, Pieces(BIG[at : at + 60_000]), at)
-    await uploads.finish(name, upload_id, DIGEST, Pieces(), None)
+    for at in range(0, len(content), 60_000):
+        await uploads.append(name, upload_id, Pieces(content[at : at + 60_000]), at)
+    await uploads.finish(name, upload_id, digest_of(content), Pieces(), None)
 
 
-async def push_all(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def push_all(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """In one request; the session that was begun is not used."""
-    await uploads.push(name, DIGEST, Pieces(BIG))
+    await uploads.push(name, digest_of(content), Pieces(content))
 
 
-async def read_again(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def read_again(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """With an algorithm that nobody announced."""
-    await uploads.finish(name, upload_id, digest_of(BIG, "sha512"), Pieces(BIG), 0)
+    await uploads.finish(name, upload_id, digest_of(content, "sha512"), Pieces(content), 0)
 
 
-async def mismatch(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def mismatch(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """With a digest that is not the content's."""
     with pytest.raises(DigestInvalid):
-        await uploads.finish(name, upload_id, digest_of(b"wrong"), Pieces(BIG), 0)
+        await uploads.finish(name, upload_id, digest_of(b"wrong"), Pieces(content), 0)
 
 
-async def cancelled(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def cancelled(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """A stream, and a client that changes its mind."""
-    await uploads.append(name, upload_id, Pieces(BIG), 0)
+    await uploads.append(name, upload_id, Pieces(content), 0)
     await uploads.cancel(name, upload_id)
 
 
-async def small(uploads: Uploads, name: ImageName, upload_id: UUID) -> None:
+async def small(uploads: Uploads, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """Bytes that never leave the row."""
-    await uploads.append(name, upload_id, Pieces(BIG[:100]), 0)
-    await uploads.finish(name, upload_id, digest_of(BIG[:200]), Pieces(BIG[100:200]), 100)
+    await uploads.append(name, upload_id, Pieces(content[:100]), 0)
+    await uploads.finish(name, upload_id, digest_of(content[:200]), Pieces(content[100:200]), 100)
 
 
 STORIES = {
@@ -84,48 +83,51 @@ STORIES = {
     cancelled: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "delete"),
     small: ("claim", "advance", "claim 2", "finish"),
 }  # fmt: skip
-DEATHS = [
-    pytest.param(story, f"{when} {step}", id=f"{story.__name__}: {when} {step}")
-    for story, steps in STORIES.items()
-    for step in steps
-    for when in ("before", "after")
-]
+NAMES = [pytest.param(story, id=story.__name__) for story in STORIES]
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def steps_of(story: Story) -> list[str]:
+    """All places where a process may die in it."""
+    return [f"{when} {step}" for step in STORIES[story] for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("story", NAMES)
 async def test_the_order_of_things(registry, stepped, story):
-    """The row says that there may be bytes before there are; bytes are durable before the row says so; rows go first."""
+    """The row tells of bytes before there are any; they are durable before the row counts them; rows go first."""
     steps = Steps()
     name = ImageName("docker-internal", "ordered")
     session = await registry.uploads.start(name)
-    await story(stepped(steps).uploads, name, session.id)
-    assert steps.taken == [f"{when} {step}" for step in STORIES[story] for when in ("before", "after")]
+    await story(stepped(steps).uploads, name, session.id, BIG)
+    assert steps.taken == steps_of(story)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
-@pytest.mark.parametrize("story, step", DEATHS)
-async def test_death(registry, stepped, database, store, directory, story, step, known):
+@pytest.mark.parametrize("story", NAMES)
+async def test_death(registry, stepped, database, store, directory, story, known):
     """Whatever step a process dies at, no row is without bytes, no bytes are without a row, and another one goes on."""
-    kept = await push(registry, BIG if known else BIG[::-1], BASE)
-    name = ImageName("docker-internal", "team/app")
-    session = await registry.uploads.start(name)
-    with pytest.raises(Died):
-        await story(stepped(die_at(step)).uploads, name, session.id)
-    await balance.check(database, directory)
-    await outbox.sweep(database, store)
-    await go_on(registry, name, session.id)
-    assert await content_of(registry, name, DIGEST) == BIG
-    assert await content_of(registry, BASE, kept) == (BIG if known else BIG[::-1]), "what was acknowledged before"
+    for step in steps_of(story):
+        name, content = ImageName("docker-internal", step.replace(" ", "/")), BIG + step.encode()
+        kept = await push(registry, content if known else content[::-1], BASE)
+        session = await registry.uploads.start(name)
+        with named(step):
+            with pytest.raises(Died):
+                await story(stepped(die_at(step)).uploads, name, session.id, content)
+            await balance.check(database, directory)
+            await outbox.sweep(database, store)
+            await go_on(registry, name, session.id, content)
+            await balance.check(database, directory)
+            assert await content_of(registry, name, digest_of(content)) == content
+            assert digest_of(await content_of(registry, BASE, kept)) == kept, "what was acknowledged before"
 
 
-async def go_on(registry: Registry, name: ImageName, upload_id: UUID) -> None:
+async def go_on(registry: Registry, name: ImageName, upload_id: UUID, content: bytes) -> None:
     """What a client does that got no answer: ask, send the rest; begin again where there is nothing to go on with."""
     try:
         session = await registry.uploads.status(name, upload_id)
-        rest = BIG[session.offset :]
-        await registry.uploads.finish(name, upload_id, DIGEST, Pieces(*filter(None, [rest])), session.offset)
+        rest = filter(None, [content[session.offset :]])
+        await registry.uploads.finish(name, upload_id, digest_of(content), Pieces(*rest), session.offset)
     except BlobUploadUnknown:
-        await push(registry, BIG, name)
+        await push(registry, content, name)
 
 
 async def test_what_was_acknowledged_is_there(registry, stepped):
@@ -134,8 +136,8 @@ async def test_what_was_acknowledged_is_there(registry, stepped):
         name = ImageName("docker-internal", step.replace(" ", "/"))
         session = await registry.uploads.start(name)
         with pytest.raises(Died):
-            await put(stepped(die_at(step)).uploads, name, session.id)
-        assert await is_there(registry, name, DIGEST) is expected
+            await put(stepped(die_at(step)).uploads, name, session.id, BIG)
+        assert await is_there(registry, name, digest_of(BIG)) is expected
 
 
 async def is_there(registry: Registry, name: ImageName, digest: Digest) -> bool:

@@ -10,7 +10,7 @@ from artifactapi.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvali
 from tests.metadata.conftest import eventually
 from tests.registry import balance
 from tests.registry.bodies import BIG, NAME, SMALL, Pieces, Slow, content_of, outcomes
-from tests.registry.steps import Steps
+from tests.registry.steps import Steps, named
 
 FIRST = {"small": SMALL, "big": BIG}
 
@@ -110,53 +110,48 @@ def stopped_at(step: str) -> tuple[Steps, Deferred, Deferred]:
     return Steps(lambda taken: wait() if taken == step else None), reached, go
 
 
-async def cancel(uploads, upload_id) -> None:
+async def cancel(uploads, upload_id, content) -> None:
     """End it."""
     await uploads.cancel(NAME, upload_id)
 
 
-async def finish(uploads, upload_id) -> None:
+async def finish(uploads, upload_id, content) -> None:
     """Make it a blob."""
-    await uploads.finish(NAME, upload_id, digest_of(BIG), Pieces(BIG), 0)
+    await uploads.finish(NAME, upload_id, digest_of(content), Pieces(content), 0)
 
 
-async def fail(uploads, upload_id) -> None:
+async def fail(uploads, upload_id, content) -> None:
     """End it with a digest that is not the content's."""
     with pytest.raises(DigestInvalid):
-        await uploads.finish(NAME, upload_id, digest_of(SMALL), Pieces(BIG), 0)
+        await uploads.finish(NAME, upload_id, digest_of(SMALL), Pieces(content), 0)
 
 
-async def take(uploads, upload_id) -> None:
-    """Go on with it."""
-    await uploads.append(NAME, upload_id, Pieces(BIG), 0)
+async def take(uploads, upload_id, content) -> None:
+    """Go on with it, to its end."""
+    await uploads.append(NAME, upload_id, Pieces(content[:-5]), 0)
+    await uploads.finish(NAME, upload_id, digest_of(content), Pieces(content[-5:]), len(content) - 5)
 
 
-async def nothing(uploads, upload_id) -> None:
-    """Leave it alone."""
+SLEEPS = ["after claim", *(f"{w} {s}" for s in ("advance", "writer", "write", "settle") for w in ("before", "after"))]
 
 
 @pytest.mark.parametrize("other", [cancel, finish, fail, take])
-@pytest.mark.parametrize("step", ["advance", "writer", "write", "settle", "advance 2"])
-@pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_slow_writer(registry, stepped, other, step, when):
-    """A writer that sleeps at any step while another request has its way with the session harms nothing."""
-    session = await registry.uploads.start(NAME)
-    steps, reached, go = stopped_at(f"{when} {step}")
-    slow = stepped(steps).uploads
-    appending = Deferred.fromCoroutine(slow.append(NAME, session.id, Pieces(b"!" * 100_000), 0))
-    await reached
-    if (when, step) == ("after", "advance 2"):
-        appending.addErrback(lambda failure: failure)
-        with pytest.raises((RangeInvalid, BlobUploadUnknown)) if other is not cancel else not_raised():
-            await other(registry.uploads, session.id)
+async def test_a_slow_writer(registry, stepped, database, directory, other):
+    """A writer that sleeps at a step while another request has its way with the session is told, and harms nothing."""
+    for step in (*SLEEPS, "before advance 2"):
+        content = BIG + step.encode()
+        session = await registry.uploads.start(NAME)
+        steps, reached, go = stopped_at(step)
+        slow = stepped(steps).uploads.append(NAME, session.id, Pieces(b"!" * 100_000), 0)
+        slow = Deferred.fromCoroutine(slow)
+        await reached
+        await other(registry.uploads, session.id, content)
         go.callback(None)
-        await appending
-    else:
-        await other(registry.uploads, session.id)
-        go.callback(None)
-        await conflicts(appending)
-    if other is finish and (when, step) != ("after", "advance 2"):
-        assert await content_of(registry, NAME, digest_of(BIG)) == BIG
+        with named(step):
+            await conflicts(slow)
+            await balance.check(database, directory)
+            if other in (finish, take):
+                assert await content_of(registry, NAME, digest_of(content)) == content
 
 
 @pytest.mark.parametrize("step", ["before commit", "after commit", "before finish"])

@@ -1,0 +1,64 @@
+"""The sweep of the outbox."""
+
+from __future__ import annotations
+
+import pytest
+
+from artifactapi.gc import outbox
+from artifactapi.oci.errors import Unavailable
+from tests.objects.contract import holds, put, stage
+from tests.registry import balance
+from tests.registry.bodies import BIG, NAME, outcomes, push
+from tests.registry.steps import SteppedStore, Steps
+
+
+async def doom(database, keys: list[str], after: str = "now()") -> None:
+    """Put these into the outbox."""
+    await database.query(
+        f"INSERT INTO doomed_objects (key, after) SELECT k, {after} FROM unnest(%s::text[]) k", (keys,)
+    )
+
+
+async def test_sweep(registry, database, store, directory):
+    """Objects that are due go, committed, staged or long gone; what is not due, or not doomed, stays."""
+    digest = await push(registry, BIG)
+    blob = await registry.blobs.find(NAME, digest)
+    due, later = [await put(store, b"due") for _ in range(3)], await put(store, b"later")
+    await stage(store, "blobs/st/staged", b"bytes")
+    await doom(database, [*due, "blobs/st/staged", "blobs/go/gone"])
+    await doom(database, [later], "now() + interval '1 hour'")
+    assert await outbox.sweep(database, store) == 5
+    assert balance.objects(directory) == {later, blob.key}
+    assert balance.staged(directory) == set()
+    assert await balance.doomed(database) == {later}
+    await holds(store, later, b"later")
+    assert await outbox.sweep(database, store) == 0
+
+
+async def test_many(registry, database, store):
+    """More than a batch goes in one sweep."""
+    await doom(database, [f"blobs/xx/{n}" for n in range(2 * outbox.BATCH + 1)])
+    assert await outbox.sweep(database, store) == 2 * outbox.BATCH + 1
+
+
+async def test_two_at_once(registry, database, store, directory):
+    """Two replicas that sweep at the same time do each other no harm."""
+    await doom(database, [await put(store, b"bytes") for _ in range(20)])
+    told = await outcomes(*(outbox.sweep(database, store) for _ in range(2)))
+    assert sum(told) >= 20
+    assert balance.objects(directory) == set()
+
+
+async def test_a_store_that_fails(registry, database, store):
+    """What could not be deleted stays in the outbox for the next sweep."""
+    key = await put(store, b"bytes")
+    await doom(database, [key])
+
+    def fail(step: str) -> None:
+        if step == "before delete":
+            raise Unavailable("away")
+
+    with pytest.raises(Unavailable):
+        await outbox.sweep(database, SteppedStore(store, Steps(fail)))
+    assert await balance.doomed(database) == {key}
+    assert await outbox.sweep(database, store) == 1
