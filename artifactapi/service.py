@@ -216,7 +216,8 @@ class Artifactapi(Service):
         except (OSError, OverflowError) as error:  # a unix socket's folder, a port above 65535
             raise StartError(f"cannot listen on {self.config.listen}: {error}") from error
         self.address = port.getHost()
-        log.info("serving on {address}", address=address_text(self.address))
+        scheme = "https" if self.config.listen.startswith("ssl:") else "http"
+        log.info("serving on {address}", address=address_text(scheme, self.address))
 
         async def stop() -> None:
             health.draining = True
@@ -238,7 +239,7 @@ class Artifactapi(Service):
             channel.transport.abortConnection()
 
 
-def address_text(address: Any) -> str:
+def address_text(scheme: str, address: Any) -> str:
     """The address one may type into a client."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
-    return f"http://{host}:{port}" if host else str(address)
+    return f"{scheme}://{host}:{port}" if host else str(address)

@@ -8,51 +8,80 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
+from psycopg2.extensions import parse_dsn
+
+from artifactapi.embedded.cluster import Cluster
 from tests.client import Client
 
 DEADLINE = 60.0
-SERVING = re.compile(r"serving on http://127\.0\.0\.1:(\d+)")
+SERVING = re.compile(r"serving on https?://127\.0\.0\.1:(\d+)")
 ROOT = Path(__file__).parents[1]
 
 
-class Daemon:
-    """A daemon over `directory`: its data, its log."""
+def eventually(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
+    """Wait for a condition; fail if it does not come about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
 
-    def __init__(self, directory: Path) -> None:
+
+def url_of(dsn: str) -> str:
+    """A DSN as --database-url takes it."""
+    return f"postgresql:///?{urlencode(parse_dsn(dsn))}"
+
+
+class Daemon:
+    """A daemon over `directory`: its data, its log; run as `account` if that is given (and this is root)."""
+
+    def __init__(self, directory: Path, account: str | None = None, path: str = "") -> None:
+        """`path` is where the account finds Postgres, if not where we do."""
         self.directory = directory
         self.data = directory / "data"
         self.log = directory / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._account = account
+        self._path = path
 
     def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start it with these options and ARTIFACTAPI_* variables; do not wait."""
+        return self.run(self._command(arguments), environment)
+
+    def run(self, command: list[str], environment: Mapping[str, str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start it by this command."""
         self.directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from artifactapi.cli import main; main()", "serve", *arguments],
+                command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.directory,
                 env=self._environment(environment),
+                **options,
             )
         return self.process
 
     def start(self, *arguments: str, **environment: str) -> Client:
         """Start it and wait until it serves; a client of it."""
-        process = self.spawn(*arguments, **environment)
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
-            found = SERVING.search(self.text())
-            if found:
-                return Client("127.0.0.1", int(found.group(1)))
-            if process.poll() is not None:
-                raise AssertionError(f"the daemon ended with {process.returncode}: {self.text()}")
-            time.sleep(0.02)
-        raise AssertionError(f"the daemon did not serve in time: {self.text()}")
+        self.spawn(*arguments, **environment)
+        return self.client()
+
+    def client(self) -> Client:
+        """Wait until it serves; a client of it."""
+        eventually(self._serves_or_fails)
+        found = SERVING.search(self.text())
+        assert found, self.text()
+        return Client("127.0.0.1", int(found.group(1)))
+
+    def _serves_or_fails(self) -> bool:
+        # One that has ended with 0 went to the background.
+        return bool(SERVING.search(self.text()) or (self.process and self.process.poll()))
 
     def text(self) -> str:
         """What it has logged."""
@@ -79,10 +108,20 @@ class Daemon:
         """The pid of its Postgres."""
         return int((self.data / "postgres" / "postmaster.pid").read_text().split()[0])
 
+    def postgres(self) -> list[int]:
+        """All processes of its Postgres."""
+        return Cluster(self.data).processes() if (self.data / "postgres").exists() else []
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        if self._account and os.geteuid() == 0:
+            return [sys.executable, str(ROOT / "tests" / "e2e" / "as_account.py"), self._account, *arguments]
+        return [sys.executable, "-c", "from artifactapi.cli import main; main()", "serve", *arguments]
+
     def _environment(self, given: Mapping[str, str]) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("ARTIFACTAPI_")}
         return {
             **inherited,
+            "PATH": f"{self._path}:{os.environ['PATH']}" if self._path else os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
             "ARTIFACTAPI_DATA_DIR": str(self.data),
             "ARTIFACTAPI_LISTEN": "tcp:0:interface=127.0.0.1",

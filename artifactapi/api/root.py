@@ -37,6 +37,7 @@ class Root:
             work = Deferred.fromCoroutine(answer(request, self._v2.render(request)))
             request.notifyFinish().addErrback(lambda _: work.cancel())
             return NOT_DONE_YET
+        request.notifyFinish().addErrback(lambda _: request.body.discard())
         return self._others.render(request)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:

@@ -83,13 +83,18 @@ class Request(server.Request):
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         self.render(self.site.resource)
 
+    def write(self, data: bytes) -> None:
+        """A piece of the answer; one that comes before the body's end is the last on its connection."""
+        if not self.startedWriting and not self.body.complete:
+            self.setHeader(b"connection", b"close")
+        super().write(data)
+
     def finish(self) -> None:
         """End the answer; when it came before the body's end, only after the rest was read and dropped."""
         if self.body.complete or self._disconnected:
             super().finish()
             return
         self.body.discard()
-        self.setHeader(b"connection", b"close")
         self.channel.persistent = False
         if not self.startedWriting:
             self.write(b"")
@@ -97,10 +102,9 @@ class Request(server.Request):
         self._drain_timer = self.site.reactor.callLater(DRAIN_SECONDS, self._abandon)
 
     def connectionLost(self, reason: Any) -> None:
-        """The client hung up."""
+        """The client hung up. What has come of its body can still be read: an upload keeps it."""
         self._end_drain()
         self.body.lose()
-        self.body.discard()
         super().connectionLost(reason)
         if not self.sending:
             self.ended()

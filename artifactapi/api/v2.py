@@ -16,6 +16,7 @@ from artifactapi.api.uploads import UploadRoutes
 from artifactapi.oci.errors import NotFound, Unsupported
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.routes import parse_path
+from artifactapi.registry.intake import ClientGone
 from artifactapi.registry.registry import Registry
 from artifactapi.shield import detached
 
@@ -65,6 +66,7 @@ class V2:
             raise Unsupported("method not allowed here", headers={"Allow": allowed})
         name = ImageName.parse(route.name) if route.name or route.kind not in ("base", "catalog") else NOWHERE
         if request.method in READS:
+            request.body.discard()
             return await handler(request, name, route.reference)
         # A write goes on although its client hangs up: what arrived is kept, and nothing is left half done.
         return await detached(_run(handler, request, name, route.reference))
@@ -80,4 +82,9 @@ NOWHERE = ImageName("", "")
 
 
 async def _run(handler: Handler, request: Request, name: ImageName, reference: str) -> Response | None:
-    return await handler(request, name, reference)
+    try:
+        return await handler(request, name, reference)
+    except ClientGone:  # what arrived is kept, and nobody is there to be told
+        return respond(499)
+    finally:
+        request.body.discard()
