@@ -188,7 +188,10 @@ class Artifactapi(Service):
 
     async def _start_store(self, metrics: Metrics) -> IObjectStore:
         store = FilesystemStore(self.config.data_dir, self._start_threads("storage", self.config.threads))
-        await store.start()
+        try:
+            await store.start()
+        except OciError as error:
+            raise StartError(f"data directory {self.config.data_dir}: {error.message}") from error
         return Observed(store, metrics.store)
 
     def _start_sweeps(self, database: Database, store: IObjectStore) -> None:
@@ -231,7 +234,7 @@ class Artifactapi(Service):
         site.close_idle()
         deadline = self._reactor.seconds() + self.config.shutdown_grace
         # The channels too: the end of an answer is still on its way when its request is no longer active.
-        while (site.active or site.channels) and self._reactor.seconds() < deadline:
+        while (site.active or site.writing or site.channels) and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.05)
         if site.active or site.channels:
             log.warn("{count} connections were cut after the grace", count=len(site.channels))

@@ -38,6 +38,8 @@ class Root:
             request.notifyFinish().addErrback(lambda _: work.cancel())
             return NOT_DONE_YET
         request.notifyFinish().addErrback(lambda _: request.body.discard())
+        # Klein cannot decode other bytes than UTF-8's, and would not answer in JSON.
+        request.postpath = [segment.decode("utf-8", "replace").encode() for segment in request.postpath or ()]
         return self._others.render(request)
 
     def getChildWithDefault(self, name: bytes, request: Any) -> Any:

@@ -192,6 +192,8 @@ class Site(server.Site):
         self.observe = observe
         self.waiting = Waiting()
         self.active: set[Request] = set()
+        # Writes go on when their client has gone.
+        self.writing: set[Request] = set()
         self.channels: set[Channel] = set()
 
     def log(self, request: Any) -> None:

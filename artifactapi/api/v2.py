@@ -82,9 +82,11 @@ NOWHERE = ImageName("", "")
 
 
 async def _run(handler: Handler, request: Request, name: ImageName, reference: str) -> Response | None:
+    request.site.writing.add(request)
     try:
         return await handler(request, name, reference)
     except ClientGone:  # what arrived is kept, and nobody is there to be told
         return respond(499)
     finally:
+        request.site.writing.discard(request)
         request.body.discard()

@@ -15,6 +15,7 @@ from artifactapi.embedded.errors import EmbeddedError
 
 SOCKET = ".s.PGSQL.5432"  # in the cluster itself, which is 0700 and the postgres account's
 _PID_FILES = ("postmaster.pid", SOCKET + ".lock")
+_ROOM = 20 * 1024 * 1024  # bytes; a segment of the write-ahead log has 16 MiB
 _LONGEST_SOCKET = 107  # bytes, sockaddr_un without its final NUL
 
 
@@ -91,6 +92,11 @@ class Cluster:
         if "," not in path and len(os.fsencode(self.path / SOCKET)) <= _LONGEST_SOCKET:
             return path
         return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+    def has_room(self) -> bool:
+        """Whether postgres finds space for its log: it does not start, and stops when it runs, without."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize >= _ROOM
 
     def processes(self) -> list[int]:
         """All processes of a postgres that work in the cluster; a postmaster and its backends all have it as cwd."""

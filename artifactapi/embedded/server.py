@@ -190,12 +190,20 @@ class EmbeddedPostgres:
         while self._failures < len(_PAUSES):
             await self._sleep(_PAUSES[self._failures])
             self._failures += 1
+            await self._room()
             try:
                 return await self._launch()
             except EmbeddedError as again:
                 error = again
                 log.warn("{error}", error=str(error))
         raise error
+
+    async def _room(self) -> None:
+        """Wait until postgres can write: trying on a full disk would use up the tries, and somebody may free some."""
+        if not await self._threads.run(self._cluster.has_room):
+            log.error("no space left in {directory}: postgres waits for some", directory=self._cluster.directory)
+            while not await self._threads.run(self._cluster.has_room):
+                await self._sleep(0.5)
 
     def _gave_up(self, failure: Failure) -> None:
         error = failure.value
@@ -206,9 +214,10 @@ class EmbeddedPostgres:
         elif not isinstance(error, EmbeddedError):
             log.failure("postgres could not be started again", failure)
             error = EmbeddedError(f"postgres could not be started again: {error!r}")
-        log.critical("{error}", error=str(error))
         if self.on_failure is not None:
             self.on_failure(error)
+        else:
+            log.critical("{error}", error=str(error))
 
     def _failed(self, what: str, since: int) -> EmbeddedError:
         reason = self._log_file.reason(since)

@@ -75,7 +75,7 @@ async def test_conditional(client: Client, content: bytes, form: str):
 
 
 async def test_unknown_blobs(client: Client):
-    """A blob the image does not have is BLOB_UNKNOWN, though another has it; in a repo that is not there NAME_UNKNOWN."""
+    """A blob the image does not have is BLOB_UNKNOWN, though another has it; without the repo NAME_UNKNOWN."""
     digest = await client.push_blob(NAME, SMALL)
     for name, wanted, code in (
         (NAME, ABSENT, "BLOB_UNKNOWN"),
