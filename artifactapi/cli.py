@@ -13,7 +13,7 @@ usage: artifactapi serve [OPTIONS]    serve in the foreground: twistd -n artifac
 
 
 def main() -> None:
-    """Run a command. Unknown ones are one line and exit status 2."""
+    """Run a command. Unknown ones are one line and exit status 1."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["serve"]:
         serve(arguments[1:])

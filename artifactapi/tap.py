@@ -48,7 +48,10 @@ def directory(text: str) -> Path:
     """A path, made absolute before twistd changes its directory."""
     if not text or "\0" in text:
         raise ValueError("not a directory's path")
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # nobody's home; a working directory that is gone
+        raise ValueError(f"not a directory's path ({error})") from None
 
 
 def database_url(text: str) -> str | None:
