@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -133,3 +134,10 @@ class Program:
         """Its exit status, when it has ended."""
         self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
+
+
+@contextlib.contextmanager
+def started(program: Program) -> Iterator[str]:
+    """A daemon that runs for the length of a with statement; its DSN."""
+    yield program.start()
+    program.stop()

@@ -15,47 +15,47 @@ from artifactapi.embedded import EmbeddedError, server
 from tests.embedded.steps import accepts_other_than, execute, holds, in_time, living, postmaster
 
 
-async def test_on_failure(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_on_failure(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """When postgres cannot be brought back, on_failure gets the reason, once, after several tries."""
     monkeypatch.setattr(server, "_PAUSES", (0.01, 0.01, 0.01))
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     failed: Deferred[EmbeddedError] = Deferred()
     embedded.on_failure = failed.callback
     await embedded.start()
-    (tmp_path / "postgres" / "global" / "pg_control").write_bytes(b"")
-    os.kill(postmaster(tmp_path), signal.SIGKILL)
+    (used / "postgres" / "global" / "pg_control").write_bytes(b"")
+    os.kill(postmaster(used), signal.SIGKILL)
     error = await failed
     assert "pg_control" in str(error)
     assert "\n" not in str(error)
-    assert (tmp_path / "postgres.log").read_text().count("PANIC") == 3
+    assert (used / "postgres.log").read_text().count("PANIC") == 3
 
 
-async def test_deaths_after_short_lives_are_counted(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_deaths_after_short_lives_are_counted(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """A postgres that starts well and soon dies, again and again, is given up as well."""
     monkeypatch.setattr(server, "_PAUSES", (0.01, 0.01))
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     failed: Deferred[EmbeddedError] = Deferred()
     embedded.on_failure = failed.callback
     dsn = await embedded.start()
     killed: set[int] = set()
     for _ in range(3):
-        await in_time(lambda: accepts_other_than(killed, tmp_path, dsn))
-        killed.add(postmaster(tmp_path))
-        os.kill(postmaster(tmp_path), signal.SIGKILL)
+        await in_time(lambda: accepts_other_than(killed, used, dsn))
+        killed.add(postmaster(used))
+        os.kill(postmaster(used), signal.SIGKILL)
     assert "postgres was ended by SIGKILL" in str(await failed)
 
 
-async def test_deaths_after_long_lives_are_not(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_deaths_after_long_lives_are_not(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """Nothing is given up if a death a month is all there is."""
     monkeypatch.setattr(server, "_PAUSES", (0.01,))
     monkeypatch.setattr(server, "_LASTING_SECONDS", 0)
-    dsn = await embedded_in(tmp_path).start()
+    dsn = await embedded_in(used).start()
     killed: set[int] = set()
     for _ in range(3):
-        await in_time(lambda: accepts_other_than(killed, tmp_path, dsn))
-        killed.add(postmaster(tmp_path))
-        os.kill(postmaster(tmp_path), signal.SIGKILL)
-    await in_time(lambda: accepts_other_than(killed, tmp_path, dsn))
+        await in_time(lambda: accepts_other_than(killed, used, dsn))
+        killed.add(postmaster(used))
+        os.kill(postmaster(used), signal.SIGKILL)
+    await in_time(lambda: accepts_other_than(killed, used, dsn))
 
 
 async def test_stop_while_starting(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
@@ -70,35 +70,35 @@ async def test_stop_while_starting(tmp_path: Path, embedded_in, monkeypatch: pyt
     await embedded_in(tmp_path).start()
 
 
-async def test_stop_while_starting_again(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_stop_while_starting_again(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """A recovery that is under way ends, without on_failure, and leaves neither process nor lock."""
     monkeypatch.setattr(server, "_PAUSES", (300,))
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     failures: list[EmbeddedError] = []
     embedded.on_failure = failures.append
     await embedded.start()
-    os.kill(postmaster(tmp_path), signal.SIGKILL)
-    await in_time(lambda: not living(tmp_path))
+    os.kill(postmaster(used), signal.SIGKILL)
+    await in_time(lambda: not living(used))
     await embedded.stop()
     assert failures == []
-    await embedded_in(tmp_path).start()
+    await embedded_in(used).start()
 
 
-async def test_stop_of_a_postgres_that_does_not_answer(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_stop_of_a_postgres_that_does_not_answer(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """A postgres that no shutdown ends is killed, and nothing committed is lost."""
     monkeypatch.setattr(server, "_STOP", ((signal.SIGINT, 0.1), (signal.SIGQUIT, 0.1), (signal.SIGKILL, 5)))
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     dsn = await embedded.start()
     await deferToThread(execute, dsn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
-    os.kill(postmaster(tmp_path), signal.SIGSTOP)
+    os.kill(postmaster(used), signal.SIGSTOP)
     await embedded.stop()
-    assert await deferToThread(holds, await embedded_in(tmp_path).start(), 1)
+    assert await deferToThread(holds, await embedded_in(used).start(), 1)
 
 
-async def test_stop_ends_what_clients_are_doing(tmp_path: Path, embedded_in):
+async def test_stop_ends_what_clients_are_doing(used: Path, embedded_in):
     """A stop does not wait for connected clients."""
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     connection = await deferToThread(psycopg2.connect, await embedded.start())
     await embedded.stop()
-    assert living(tmp_path) == []
+    assert living(used) == []
     connection.close()

@@ -15,20 +15,20 @@ from artifactapi.embedded.cluster import Cluster
 from tests.embedded.steps import Program, execute, holds, in_time, living, one_line, postmaster
 
 
-async def test_the_earlier_postgres_is_waited_for(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_the_earlier_postgres_is_waited_for(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """While the postgres of a killed daemon is not gone, no second one is started; then start goes on."""
     monkeypatch.setattr(server, "_ORPHAN_SECONDS", 0)
-    program = Program(tmp_path)
+    program = Program(used)
     dsn = await deferToThread(program.start)
     await deferToThread(execute, dsn, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
-    first = postmaster(tmp_path)
+    first = postmaster(used)
     os.kill(first, signal.SIGSTOP)
     await deferToThread(program.stop, signal.SIGKILL)
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     polls = count_calls(embedded, monkeypatch)
     starting = Deferred.fromCoroutine(embedded.start())
     await in_time(lambda: len(polls) > 3)
-    assert postmaster(tmp_path) == first
+    assert postmaster(used) == first
     assert not starting.called
     os.kill(first, signal.SIGCONT)
     assert await deferToThread(holds, await starting, 1)
@@ -47,19 +47,19 @@ def count_calls(embedded: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> 
     return calls
 
 
-async def test_an_earlier_postgres_that_stays(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_an_earlier_postgres_that_stays(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
     """Waiting for it ends, with its number and how to end it."""
     monkeypatch.setattr(server, "_CLEAR_SECONDS", 0.2)
-    program = Program(tmp_path)
+    program = Program(used)
     await deferToThread(program.start)
-    first = postmaster(tmp_path)
+    first = postmaster(used)
     os.kill(first, signal.SIGSTOP)
     await deferToThread(program.stop, signal.SIGKILL)
     with pytest.raises(EmbeddedError) as refused:
-        await embedded_in(tmp_path).start()
-    assert f"an earlier postgres (process {first}) still works in {tmp_path}/postgres: end it" in one_line(refused)
+        await embedded_in(used).start()
+    assert f"an earlier postgres (process {first}) still works in {used}/postgres: end it" in one_line(refused)
     os.kill(first, signal.SIGCONT)
-    await in_time(lambda: not living(tmp_path))
+    await in_time(lambda: not living(used))
 
 
 async def test_an_initdb_that_was_interrupted(tmp_path: Path, embedded_in):
@@ -71,11 +71,11 @@ async def test_an_initdb_that_was_interrupted(tmp_path: Path, embedded_in):
     assert not (tmp_path / "postgres.new").exists()
 
 
-async def test_a_dropped_database(tmp_path: Path, embedded_in):
+async def test_a_dropped_database(used: Path, embedded_in):
     """A database that somebody has dropped is made again, empty, at the next start."""
-    embedded = embedded_in(tmp_path)
+    embedded = embedded_in(used)
     dsn = await embedded.start()
     await deferToThread(execute, dsn.replace("dbname=artifactapi", "dbname=postgres"), "DROP DATABASE artifactapi")
     await embedded.stop()
-    dsn = await embedded_in(tmp_path).start()
+    dsn = await embedded_in(used).start()
     assert await deferToThread(execute, dsn, "SELECT current_database()") == [("artifactapi",)]

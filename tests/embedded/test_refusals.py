@@ -14,12 +14,12 @@ from artifactapi.embedded.account import account_for
 from tests.embedded.steps import Program, execute, fake_binaries, one_line, unprivileged
 
 
-async def test_a_second_daemon_is_refused(tmp_path: Path, embedded_in):
+async def test_a_second_daemon_is_refused(used: Path, embedded_in):
     """A directory in use is refused at once, with the process that uses it, and the first one is not disturbed."""
-    dsn = await embedded_in(tmp_path).start()
+    dsn = await embedded_in(used).start()
     with pytest.raises(EmbeddedError) as refused:
-        await embedded_in(tmp_path).start()
-    assert f"{tmp_path} is in use by process {os.getpid()}" in one_line(refused)
+        await embedded_in(used).start()
+    assert f"{used} is in use by process {os.getpid()}" in one_line(refused)
     assert await deferToThread(execute, dsn, "SELECT 1") == [(1,)]
 
 
@@ -64,11 +64,11 @@ def test_a_cluster_of_somebody_else(owner: int, line: str, tmp_path: Path, monke
     assert line in one_line(refused)
 
 
-async def test_a_major_version_that_is_not_installed(tmp_path: Path, embedded_in):
+async def test_a_major_version_that_is_not_installed(used: Path, embedded_in):
     """Data of a Postgres that is not here is refused with both versions."""
-    await made_by(tmp_path, embedded_in, "99\n")
+    await made_by(used, embedded_in, "99\n")
     with pytest.raises(EmbeddedError) as refused:
-        await embedded_in(tmp_path).start()
+        await embedded_in(used).start()
     text = one_line(refused)
     assert "was made by Postgres 99, but only Postgres " in text
     assert "18 is installed" in text
@@ -82,11 +82,11 @@ async def made_by(directory: Path, embedded_in, version: str) -> None:
     (directory / "postgres" / "PG_VERSION").write_text(version)
 
 
-async def test_a_version_that_is_none(tmp_path: Path, embedded_in):
+async def test_a_version_that_is_none(used: Path, embedded_in):
     """A damaged PG_VERSION is refused with what it holds."""
-    await made_by(tmp_path, embedded_in, "\0\0\0")
+    await made_by(used, embedded_in, "\0\0\0")
     with pytest.raises(EmbeddedError) as refused:
-        await embedded_in(tmp_path).start()
+        await embedded_in(used).start()
     assert r"PG_VERSION holds '\x00\x00\x00', which is no version" in one_line(refused)
 
 
