@@ -50,7 +50,7 @@ trap 'rm -rf "$work"' EXIT
 export OCI_TLS=disabled OCI_VERSION=dev OCI_RESULTS_DIR=$reports
 export OCI_REPO1=docker-internal/conf1 OCI_REPO2=docker-internal/conf2
 status=0
-(cd "$work" && timeout 900 go run "$suite") >"$reports/suite.log" 2>"$reports/suite.err" || status=$?
+(cd "$work" && timeout --foreground 900 go run "$suite") >"$reports/suite.log" 2>"$reports/suite.err" || status=$?
 [ -f "$reports/junit.xml" ] || {
     tail -n 40 "$reports/suite.err" >&2
     die "the suite ended ($status) without a report"

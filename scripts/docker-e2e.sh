@@ -25,8 +25,9 @@ install_clients() {
     local entry packages=()
     for entry in dockerd:docker.io docker:docker.io runc:runc skopeo:skopeo podman:podman buildah:buildah \
         busybox:busybox-static; do
-        command -v "${entry%%:*}" >/dev/null || packages+=("${entry#*:}")
+        type -P "${entry%%:*}" >/dev/null || packages+=("${entry#*:}") # a program: functions below have these names
     done
+    python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
     [ ${#packages[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || die "missing, and there is no apt-get to install them: ${packages[*]}"
     echo "installing ${packages[*]}"
@@ -42,8 +43,9 @@ install_clients() {
 # docker's engine, with everything it has under $work. Without iptables or a bridge: containers use the host's network.
 start_engine() {
     local deadline=$((SECONDS + 60))
-    dockerd --host "$DOCKER_HOST" --data-root "$work/engine" --exec-root "$work/exec" --pidfile "$work/engine.pid" \
-        --iptables=false --ip6tables=false --bridge=none "$@" >"$work/engine.log" 2>&1 </dev/null &
+    dockerd --config-file "$work/daemon.json" --host "$DOCKER_HOST" --data-root "$work/engine" \
+        --exec-root "$work/exec" --pidfile "$work/engine.pid" --iptables=false --ip6tables=false --bridge=none \
+        "$@" >"$work/engine.log" 2>&1 </dev/null &
     engine=$!
     until docker version >/dev/null 2>&1; do
         if ! kill -0 "$engine" 2>/dev/null || [ "$SECONDS" -ge "$deadline" ]; then
@@ -55,17 +57,27 @@ start_engine() {
 }
 
 stop_engine() {
-    local containerd mount
+    local deadline=$((SECONDS + 30))
     [ -n "$engine" ] || return 0
-    containerd=$(cat "$work/exec/containerd/containerd.pid" 2>/dev/null || true)
     kill "$engine" 2>/dev/null || true
+    while kill -0 "$engine" 2>/dev/null && [ "$SECONDS" -lt "$deadline" ]; do sleep 0.1; done
+    end_leftovers
     wait "$engine" 2>/dev/null || true
-    [ -z "$containerd" ] || kill "$containerd" 2>/dev/null || true
     engine=
 }
 
+# An engine that hangs, its containerd, what a client that was cut short has started: they all name $work.
+end_leftovers() {
+    local each
+    for each in /proc/[0-9]*; do
+        ! grep -qsF -- "$work/" "$each/cmdline" || kill -KILL "${each#/proc/}" 2>/dev/null || true
+    done
+}
+
 clean_up() {
+    local mount
     stop_engine
+    end_leftovers
     awk -v below="$work/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
         while read -r mount; do umount --lazy "$mount" || true; done
     rm -rf "$work"
@@ -77,6 +89,7 @@ configure_clients() {
     mkdir -p "$work"/{xdg,home,docker,tmp,context,store,digests,reference}
     chmod 700 "$work/xdg"
     echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$work/policy.json"
+    echo '{}' >"$work/daemon.json"  # instead of /etc/docker/daemon.json
     echo '{}' >"$work/docker/config.json"  # podman and buildah want it once DOCKER_CONFIG is set
     cat >"$work/containers.conf" <<CONF
 [containers]
@@ -96,7 +109,8 @@ CONF
 
 # --- The clients -----------------------------------------------------------------------------------------------------
 
-limited() { timeout --kill-after=5 180 env HOME="$work/home" "$@"; }
+# In the foreground: what ends this script ends them too.
+limited() { timeout --foreground --kill-after=5 180 env HOME="$work/home" "$@"; }
 docker() { limited docker "$@"; }
 skopeo() { limited skopeo --policy "$work/policy.json" "$@"; }
 # podman and buildah share a store; $store names the one in use.
@@ -215,7 +229,7 @@ make_and_push() {
 
 # --- Pulls -----------------------------------------------------------------------------------------------------------
 
-# The image's config as its JSON says it, from the reference: FIELD is an expression over `config` and `manifest`.
+# What the reference says of an image: reference NAME id|layers.
 reference() {
     python3 - "$work/reference/$1" "$(digest_of "$1")" "$2" <<'PYTHON'
 import json
@@ -224,8 +238,8 @@ import sys
 
 directory, digest, wanted = sys.argv[1:]
 read = lambda digest: json.loads(pathlib.Path(directory, digest.removeprefix("sha256:")).read_bytes())
-manifest = read(digest)
-print({"id": manifest["config"]["digest"], "layers": " ".join(read(manifest["config"]["digest"])["rootfs"]["diff_ids"])}[wanted])
+config = read(digest)["config"]["digest"]
+print(config if wanted == "id" else " ".join(read(config)["rootfs"]["diff_ids"]))
 PYTHON
 }
 
@@ -311,16 +325,22 @@ copy_index() { # out to a directory and in under another name, untouched
     diff -r "$work/reference/index" "$work/reference/copied"
 }
 
-index_docker() { # takes the platform's own from the index, and makes another index of the same two
-    local image
-    image=$(image_of index)
+# Takes the platform's own from the index, and makes an index of two images of its own: docker 20.10 puts no OCI
+# manifests into one.
+index_docker() {
+    local image own base
+    image=$(image_of index) own=$(image_of docker)
     docker image prune --all --force >/dev/null
     docker pull "$image:v1"
     same "made by index-amd64" "$(docker run --rm --network host "$image:v1" /bin/cat /note)"
-    docker manifest create --insecure "$image:docker" $(children index | sed "s|^|$image@|")
+    docker import "$work/root.tar" "$own:base"
+    docker push "$own:base"
+    base=$(fetch docker base "$store/base")
+    docker manifest create --insecure "$image:docker" "$own@$(digest_of docker)" "$own@$base"
+    docker manifest annotate --arch arm64 "$image:docker" "$own@$base"
     docker manifest push --insecure "$image:docker"
-    fetch index docker "$work/reference/index-docker"
-    same "$(children index | sort)" "$(children_of "$work/reference/index-docker" "$(fetch index docker "$store/x")" | sort)"
+    same "$(printf '%s\n' "$(digest_of docker)" "$base" | sort)" \
+        "$(children_of "$store/x" "$(fetch index docker "$store/x")" | sort)"
 }
 
 index_podman() { # takes another platform's, and makes another index of the same two
@@ -357,7 +377,7 @@ list_and_delete() {
 }
 
 go_install() { # MODULE
-    GOBIN=$root/.cache/gobin timeout 900 go install "$1"
+    GOBIN=$root/.cache/gobin timeout --foreground 900 go install "$1"
 }
 
 use_crane() {

@@ -11,8 +11,13 @@ shift
 venv=${ARTIFACTAPI_VENV:-$root/.venv}
 work=$(mktemp -d)
 daemon=
+command=
 
 clean_up() {
+    if [ -n "$command" ]; then # with all that it has started
+        kill -- "-$command" 2>/dev/null || true
+        wait "$command" 2>/dev/null || true
+    fi
     if [ -n "$daemon" ]; then
         kill "$daemon" 2>/dev/null || true
         wait "$daemon" 2>/dev/null || true
@@ -52,4 +57,11 @@ ARTIFACTAPI_LISTEN=tcp:$port:interface=127.0.0.1 ARTIFACTAPI_DATA_DIR=$work/data
 daemon=$!
 export OCI_REGISTRY=127.0.0.1:$port
 await_ready
-"$@"
+set -m # in a process group of its own, and not waited for in the foreground: a signal is then heeded at once
+"$@" </dev/null &
+command=$!
+set +m
+status=0
+wait "$command" || status=$?
+command=
+exit "$status"

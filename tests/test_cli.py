@@ -78,7 +78,12 @@ def test_the_options(command: str, arguments: list[str]):
     [
         ("artifactapi", ["push"], {}, "artifactapi: unknown command 'push'; see artifactapi --help"),
         ("artifactapi", ["--version", "x"], {}, "artifactapi: unknown command '--version'; see artifactapi --help"),
-        ("artifactapi", ["serve", "--threads", "x"], {}, "artifactapi: --threads: must be a whole number from 1 to 200"),
+        (
+            "artifactapi",
+            ["serve", "--threads", "x"],
+            {},
+            "artifactapi: --threads: must be a whole number from 1 to 200",
+        ),
         ("twistd", ["-n", "artifactapi", "-x"], {}, "artifactapi: option -x not recognized"),
         (
             "twistd",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _LIMIT = 8 * 1024 * 1024  # bytes; the one generation kept beside it is as long at most, give or take a minute's lines
 # Not ERROR: that ends a statement, never postgres or initdb. And not what a client is told that comes too early.
-_REASON = re.compile(r"(?:FATAL|PANIC|error): +(?!the database system is )(.+)")
+_REASON = re.compile(r"(?:FATAL|PANIC|error): +(?! |the database system is )(.+)")
 _LAST_WORDS = 65536  # bytes read to find a reason
 _LONGEST = 300  # characters of a reason
 

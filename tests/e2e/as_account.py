@@ -10,7 +10,6 @@ import os
 import pwd
 import sys
 
-from twisted import plugin
 from twisted.application.service import IServiceMaker
 from twisted.internet import reactor  # noqa: F401
 from twisted.scripts import twistd  # noqa: F401
@@ -18,6 +17,7 @@ from twisted.scripts import twistd  # noqa: F401
 import artifactapi.tap  # noqa: F401  (all that the daemon imports)
 from artifactapi import cli
 from artifactapi.metadata import schema
+from twisted import plugin
 
 
 def load() -> None:

@@ -50,7 +50,7 @@ def open_directory() -> Iterator[Path]:
 
 @pytest.fixture
 def daemon_of(open_directory: Path) -> Iterator[Callable[[str], Daemon]]:
-    """Makes a daemon, not yet started, run by our own account or, of root, by an ordinary one; it owns its directory."""
+    """Makes a daemon, not yet started, of our own account or (if we are root) of an ordinary one."""
     made: list[Daemon] = []
 
     def make(who: str) -> Daemon:

@@ -1,4 +1,4 @@
-"""Disks that can be filled: a small one of their own, or, where nothing can be mounted, a limit that the kernel holds."""
+"""Disks that can be filled: a small one, or, where nothing can be mounted, a limit that the kernel holds."""
 
 from __future__ import annotations
 

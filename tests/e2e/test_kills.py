@@ -84,7 +84,7 @@ def test_kill_9_of_the_daemon(daemon: Daemon, victims: str):
 
 @pytest.mark.parametrize("size", [20 * KIB, 6 * MIB], ids=["row", "file"])
 def test_an_upload_goes_on_after_a_kill(daemon: Daemon, size: int):
-    """A session whose daemon was killed in a PATCH has all that was acknowledged; its status tells from where to go on."""
+    """A session whose daemon was killed in a PATCH has all that was acknowledged, and goes on from its status."""
     client, content = daemon.start(), os.urandom(size)
     location, half = start_upload(client), size // 2
     answer = client.send("PATCH", location, content[:half], {"Content-Range": f"0-{half - 1}"})
@@ -107,9 +107,7 @@ def test_kill_9_of_postgres(daemon: Daemon):
     client = daemon.start()
     with pushing(client) as pushers:
         for _ in range(2):
-            killed = daemon.postgres_pid()
-            os.kill(killed, signal.SIGKILL)
-            eventually(lambda: new_postgres(daemon, killed))
+            kill_postgres(daemon)
             wait_for_more(pushers)
     assert set().union(*(pusher.refused for pusher in pushers)) <= {503}
     assert client.send("GET", "/readyz").status == 200
@@ -119,12 +117,17 @@ def test_kill_9_of_postgres(daemon: Daemon):
     assert daemon.postgres() == []
 
 
-def new_postgres(daemon: Daemon, old: int) -> bool:
-    """Whether another one has written its pid file."""
-    try:
-        return daemon.postgres_pid() != old
-    except (OSError, IndexError):
+def kill_postgres(daemon: Daemon) -> None:
+    """Kill it, and wait for the next one."""
+    killed = daemon.postgres_pid()
+    os.kill(killed, signal.SIGKILL)
+
+    def replaced() -> bool:
+        with contextlib.suppress(OSError, IndexError):  # its pid file is gone, or not yet written
+            return daemon.postgres_pid() != killed
         return False
+
+    eventually(replaced)
 
 
 def test_a_postgres_that_does_not_come_back(daemon: Daemon):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg2
@@ -92,7 +93,7 @@ def test_idle_connections_do_not_keep_it(daemon: Daemon):
 
 
 def test_what_does_not_end_is_cut(daemon: Daemon):
-    """After the grace a request that still runs is cut; the bytes that came are kept, and a restart goes on from them."""
+    """After the grace a request that still runs is cut; after a restart it goes on from its session's status."""
     client, content = daemon.start("--shutdown-grace", "0"), os.urandom(4 * MIB)
     location = start_upload(client)
     connection = begin(client, "PATCH", location, f"Content-Length: {len(content)}")
@@ -110,17 +111,17 @@ def test_what_does_not_end_is_cut(daemon: Daemon):
     assert client.send("PUT", f"{location}?digest={digest_of(content)}").status == 201
 
 
-def test_a_start_that_is_stopped(tmp_path: Path):
-    """SIGTERM while it starts ends it with 0: at any moment, nothing is left, and the next start is whole."""
-    for line in ("starting up", "accepts connections"):
-        fresh = Daemon(tmp_path / line)
-        fresh.spawn()
-        eventually(lambda: line in fresh.text())
-        assert fresh.stop() == 0, fresh.text()
-        assert "CRITICAL artifactapi" not in fresh.text()
-        assert fresh.postgres() == []
-        fresh.start()
-        assert fresh.stop() == 0
+@pytest.mark.parametrize("moment", ["starting up", "accepts connections"])
+def test_a_start_that_is_stopped(daemon_of: Callable[[str], Daemon], moment: str):
+    """SIGTERM while it starts for the first time ends it with 0, nothing is left, and the next start is whole."""
+    daemon = daemon_of("own")
+    daemon.spawn()
+    eventually(lambda: moment in daemon.text())
+    assert daemon.stop() == 0, daemon.text()
+    assert "CRITICAL artifactapi" not in daemon.text()
+    assert daemon.postgres() == []
+    daemon.start()
+    assert daemon.stop() == 0
 
 
 def test_a_start_that_waits_is_stopped(tmp_path: Path, dsn: str):

@@ -70,14 +70,6 @@ def postmaster(directory: Path) -> int:
     return int((directory / "postgres" / "postmaster.pid").read_text().split("\n")[0])
 
 
-def accepts_other_than(killed: set[int], directory: Path, dsn: str) -> bool:
-    """Whether a postgres accepts connections that is none of those."""
-    try:
-        return postmaster(directory) not in killed and execute(dsn, "SELECT 1") == [(1,)]
-    except (OSError, ValueError, psycopg2.OperationalError):
-        return False
-
-
 def living(directory: Path) -> list[int]:
     """All processes of Postgres at work in a data directory."""
     return Cluster(directory).processes() if (directory / "postgres").exists() else []

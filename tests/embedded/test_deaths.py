@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, globalLogPublisher
 
 from artifactapi.embedded import EmbeddedError, server
-from tests.embedded.steps import accepts_other_than, execute, holds, in_time, living, postmaster
+from tests.embedded.steps import execute, holds, in_time, living, postmaster
+
+
+@pytest.fixture
+def born() -> Iterator[list[int]]:
+    """The pid of every postgres that was found to accept connections. One that dies before has not started."""
+    pids: list[int] = []
+
+    def observe(event: LogEvent) -> None:
+        if "accepts connections" in (event.get("log_format") or ""):
+            pids.append(event["pid"])
+
+    globalLogPublisher.addObserver(observe)
+    yield pids
+    globalLogPublisher.removeObserver(observe)
 
 
 async def test_on_failure(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
@@ -30,32 +46,29 @@ async def test_on_failure(used: Path, embedded_in, monkeypatch: pytest.MonkeyPat
     assert (used / "postgres.log").read_text().count("PANIC") == 3
 
 
-async def test_deaths_after_short_lives_are_counted(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_deaths_after_short_lives_are_counted(used: Path, embedded_in, born: list[int], monkeypatch):
     """A postgres that starts well and soon dies, again and again, is given up as well."""
     monkeypatch.setattr(server, "_PAUSES", (0.01, 0.01))
     embedded = embedded_in(used)
     failed: Deferred[EmbeddedError] = Deferred()
     embedded.on_failure = failed.callback
-    dsn = await embedded.start()
-    killed: set[int] = set()
-    for _ in range(3):
-        await in_time(lambda: accepts_other_than(killed, used, dsn))
-        killed.add(postmaster(used))
-        os.kill(postmaster(used), signal.SIGKILL)
+    await embedded.start()
+    for lives in range(1, 4):
+        await in_time(lambda lives=lives: len(born) == lives)
+        os.kill(born[-1], signal.SIGKILL)
     assert "postgres was ended by SIGKILL" in str(await failed)
 
 
-async def test_deaths_after_long_lives_are_not(used: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):
+async def test_deaths_after_long_lives_are_not(used: Path, embedded_in, born: list[int], monkeypatch):
     """Nothing is given up if a death a month is all there is."""
     monkeypatch.setattr(server, "_PAUSES", (0.01,))
     monkeypatch.setattr(server, "_LASTING_SECONDS", 0)
     dsn = await embedded_in(used).start()
-    killed: set[int] = set()
-    for _ in range(3):
-        await in_time(lambda: accepts_other_than(killed, used, dsn))
-        killed.add(postmaster(used))
-        os.kill(postmaster(used), signal.SIGKILL)
-    await in_time(lambda: accepts_other_than(killed, used, dsn))
+    for lives in range(1, 4):
+        await in_time(lambda lives=lives: len(born) == lives)
+        os.kill(born[-1], signal.SIGKILL)
+    await in_time(lambda: len(born) == 4)
+    assert await deferToThread(execute, dsn, "SELECT 1") == [(1,)]
 
 
 async def test_stop_while_starting(tmp_path: Path, embedded_in, monkeypatch: pytest.MonkeyPatch):

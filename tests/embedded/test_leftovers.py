@@ -69,13 +69,3 @@ async def test_an_initdb_that_was_interrupted(tmp_path: Path, embedded_in):
     dsn = await embedded_in(tmp_path).start()
     assert await deferToThread(execute, dsn, "SELECT 1") == [(1,)]
     assert not (tmp_path / "postgres.new").exists()
-
-
-async def test_a_dropped_database(used: Path, embedded_in):
-    """A database that somebody has dropped is made again, empty, at the next start."""
-    embedded = embedded_in(used)
-    dsn = await embedded.start()
-    await deferToThread(execute, dsn.replace("dbname=artifactapi", "dbname=postgres"), "DROP DATABASE artifactapi")
-    await embedded.stop()
-    dsn = await embedded_in(used).start()
-    assert await deferToThread(execute, dsn, "SELECT current_database()") == [("artifactapi",)]

@@ -28,3 +28,15 @@ def test_a_log_below_the_bound_is_left_alone(tmp_path: Path):
     log.bound()
     assert not (tmp_path / "log.1").exists()
     assert log.reason(since=0) == "it said nothing"
+
+
+def test_the_reason_is_what_ended_it(tmp_path: Path):
+    """The last error is told; what early clients were answered is none, nor is a statement that failed."""
+    log = LogFile(tmp_path / "log")
+    log.path.write_text(
+        'PANIC:  could not write to file "pg_wal/xlogtemp.1": No space left on device\n'
+        "FATAL:  the database system is not yet accepting connections\n"
+        "ERROR:  relation does not exist\n"
+        "LOG:  database system is shut down\n"
+    )
+    assert log.reason(since=0) == 'could not write to file "pg_wal/xlogtemp.1": No space left on device'
