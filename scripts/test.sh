@@ -24,8 +24,12 @@ diff -r --brief --exclude=__pycache__ artifactapi "$installed" || {
 export PATH="$venv/bin:$PATH"
 
 if [ $# -eq 0 ]; then
-    echo "== ruff" && "$python" -m ruff check . && "$python" -m ruff format --check .
-    echo "== mypy --strict" && "$python" -m mypy
+    # Each on a line of its own: in a && list, set -e would not see a failure.
+    echo "== ruff"
+    "$python" -m ruff check .
+    "$python" -m ruff format --check .
+    echo "== mypy --strict"
+    "$python" -m mypy
     echo "== pytest"
     set -- tests
 fi

@@ -81,7 +81,7 @@ class Downloads:
             reader.close()
 
     async def _write(self, request: Request, reader: IObjectReader) -> None:
-        flow = Flow()
+        flow = Flow(self._reactor)
         request.registerProducer(flow, True)
         try:
             sent = 0
@@ -126,6 +126,16 @@ def abort(request: Request) -> None:
         request.transport.abortConnection()
 
 
+async def soon(waiter: Deferred[None], reactor: Any) -> None:
+    """Wait for a client to take bytes. Raises ConnectionLost after STALL_SECONDS."""
+    stalled = reactor.callLater(STALL_SECONDS, waiter.errback, ConnectionLost("the client takes no more bytes"))
+    try:
+        await waiter
+    finally:
+        if stalled.active():
+            stalled.cancel()
+
+
 @implementer(IWriteDescriptor)
 class Writable:
     """Waits until a socket takes more bytes. Owns the descriptor, a duplicate: the transport watches its own."""
@@ -140,16 +150,14 @@ class Writable:
         waiter: Deferred[None] = Deferred()
         self._waiter = waiter
         self._reactor.addWriter(self)
-        stalled = self._reactor.callLater(STALL_SECONDS, self.connectionLost, None)
         try:
-            await waiter
+            await soon(waiter, self._reactor)
         finally:
-            if stalled.active():
-                stalled.cancel()
+            self._waiter = None
+            self._reactor.removeWriter(self)
 
     def wake(self) -> None:
-        """End the wait."""
-        self._reactor.removeWriter(self)
+        """End the wait, if there is one."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             waiter.callback(None)
@@ -159,11 +167,10 @@ class Writable:
         self.wake()
 
     def connectionLost(self, reason: Any) -> None:
-        """The client takes nothing, or the socket broke."""
-        self._reactor.removeWriter(self)
+        """The reactor: the socket broke."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            waiter.errback(ConnectionLost("the client takes no more bytes"))
+            waiter.errback(ConnectionLost("the client is gone"))
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -174,8 +181,7 @@ class Writable:
         return "download"
 
     def close(self) -> None:
-        """Close the descriptor."""
-        self._reactor.removeWriter(self)
+        """Close the descriptor. It must not be named to the reactor any more: its number may soon be another's."""
         os.close(self._descriptor)
 
 
@@ -183,13 +189,14 @@ class Writable:
 class Flow:
     """Lets a writer wait while the transport's buffer is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
         self._paused: Deferred[None] | None = None
 
     async def ready(self) -> None:
-        """Return when the transport takes more."""
+        """Return when the transport takes more. Raises ConnectionLost after STALL_SECONDS."""
         if self._paused is not None:
-            await self._paused
+            await soon(self._paused, self._reactor)
 
     def pauseProducing(self) -> None:
         """The transport: enough."""

@@ -91,7 +91,9 @@ class Request(server.Request):
 
     def finish(self) -> None:
         """End the answer; when it came before the body's end, only after the rest was read and dropped."""
-        if self.body.complete or self._disconnected:
+        if self._disconnected:
+            return
+        if self.body.complete:
             super().finish()
             return
         self.body.discard()
@@ -104,14 +106,21 @@ class Request(server.Request):
     def connectionLost(self, reason: Any) -> None:
         """The client hung up. What has come of its body can still be read: an upload keeps it."""
         self._end_drain()
-        self.body.lose()
+        self._disconnected = True  # first: a reader that is told below may answer at once
+        if self._begun:
+            self.body.lose()
         super().connectionLost(reason)
         if not self.sending:
             self.ended()
 
     def _cleanup(self) -> None:
+        self.body.discard()  # of a body that no handler wanted
         super()._cleanup()
         self.ended()
+
+    def is_held(self) -> bool:
+        """Whether the client sends nothing because we take nothing."""
+        return self._begun and self.body.paused
 
     def ended(self) -> None:
         """Tell the site, once."""
@@ -165,10 +174,15 @@ class Channel(http.HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """Nothing came for `timeOut` seconds: not the client's fault while its socket is paused."""
-        if self.requests and getattr(self.requests[-1], "body", None) is not None and self.requests[-1].body.paused:
+        if self.requests and self.requests[-1].is_held():
             self.setTimeout(self.timeOut)
         else:
             super().timeoutConnection()
+
+    def loseConnection(self) -> None:
+        """Close when all is sent; a client that does not take it is cut, as an idle one is."""
+        self.setTimeout(self.timeOut)
+        super().loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         if not (self.requests and self.requests[-1].startedWriting):
