@@ -49,13 +49,14 @@ class Downloads:
             else:
                 await self._write(request, reader)
         except (OSError, ConnectionLost) as error:
-            log.info("request {id}: download ended early: {error}", id=request.request_id, error=str(error))
-            abort(request)
+            cut(request, error)
 
     async def _send_file(self, request: Request, reader: IObjectReader) -> None:
         request.sending = True
         try:
             await self._send_slices(request, reader)
+        except (OSError, ConnectionLost) as error:  # here: when the client hung up, nobody waits for this
+            cut(request, error)
         finally:
             request.sending = False
             if request._disconnected:
@@ -120,8 +121,9 @@ def pump(socket: int, file: int, start: int, length: int) -> int:
     return sent
 
 
-def abort(request: Request) -> None:
+def cut(request: Request, error: Exception) -> None:
     """Cut the connection: the answer's length was announced and cannot be met."""
+    log.info("request {id}: download ended early: {error}", id=request.request_id, error=str(error))
     if not request._disconnected:
         request.transport.abortConnection()
 

@@ -181,7 +181,7 @@ class Channel(http.HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close when all is sent; a client that does not take it is cut, as an idle one is."""
-        self.setTimeout(self.timeOut)
+        self.setTimeout(self.site.timeOut)  # our own timeOut is None while a request runs
         super().loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
