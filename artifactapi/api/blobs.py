@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from klein import Response
 
 from artifactapi.api.downloads import Downloads
 from artifactapi.api.responses import matches, respond
 from artifactapi.api.site import Request
 from artifactapi.metadata.blobs import Blob
+from artifactapi.objects.interface import IObjectReader
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.ranges import parse_range
 from artifactapi.registry.registry import Registry
+from artifactapi.shield import detached
 
 OCTETS = "application/octet-stream"
 
@@ -50,12 +54,18 @@ class BlobRoutes:
         if blob.content is not None:
             return respond(code, blob.content[start : start + length], headers, OCTETS)
         assert blob.key is not None
-        reader = await self._blobs.open(blob.key, start, length)
+        opening = self._blobs.open(blob.key, start, length)
+        # Detached: what a thread opens for a client that has hung up must be closed again.
+        return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening))
+
+    async def _send(
+        self, request: Request, code: int, headers: dict[str, str], opening: Awaitable[IObjectReader]
+    ) -> None:
+        reader = await opening
         request.setResponseCode(code)
-        for key, value in {**headers, "Content-Type": OCTETS}.items():
+        for key, value in headers.items():
             request.setHeader(key, value)
         await self._downloads.send(request, reader)
-        return None
 
 
 def describe(digest: Digest) -> dict[str, str]:

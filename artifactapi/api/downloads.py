@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from artifactapi.api.site import Request
 from artifactapi.objects.interface import IObjectReader
-from artifactapi.shield import detached
+from artifactapi.oci.errors import OciError
 from artifactapi.threads import Threads
 
 SLICE = 16 * 1024 * 1024
@@ -39,24 +39,27 @@ class Downloads:
     async def send(self, request: Request, reader: IObjectReader) -> None:
         """All bytes of `reader` as the request's body; its status and headers are set. Closes the reader.
 
-        A client that hangs up or stalls ends it quietly; so does a file that is too short, with the connection.
+        A client that hangs up or stalls ends it quietly; so does a file that cannot be read to its end, with the
+        connection. Not to be cancelled: a descriptor must not be closed under the thread that uses it.
         """
         plain = isinstance(request.transport, tcp.Connection) and not request.transport.TLS
         try:
+            if request._disconnected:
+                return
             if plain and reader.descriptor is not None and reader.length > SMALL:
-                # Runs to its end by itself: the thread's file descriptors must not be closed under it.
-                await detached(self._send_file(request, reader))
+                await self._send_file(request, reader)
             else:
                 await self._write(request, reader)
-        except (OSError, ConnectionLost) as error:
-            cut(request, error)
+        except (OSError, ConnectionLost, OciError) as error:
+            log.info("request {id}: download ended early: {error}", id=request.request_id, error=str(error))
+            abort(request)
+        finally:
+            reader.close()
 
     async def _send_file(self, request: Request, reader: IObjectReader) -> None:
         request.sending = True
         try:
             await self._send_slices(request, reader)
-        except (OSError, ConnectionLost) as error:  # here: when the client hung up, nobody waits for this
-            cut(request, error)
         finally:
             request.sending = False
             if request._disconnected:
@@ -79,25 +82,22 @@ class Downloads:
                     await socket.ready()
         finally:
             socket.close()
-            reader.close()
 
     async def _write(self, request: Request, reader: IObjectReader) -> None:
         flow = Flow(self._reactor)
         request.registerProducer(flow, True)
+        request.notifyFinish().addErrback(lambda _: flow.resumeProducing())
         try:
             sent = 0
-            while data := await reader.read():
+            while not request._disconnected and (data := await reader.read()):
                 request.write(data)
                 sent += len(data)
                 await flow.ready()
-            if sent < reader.length:
-                raise EOFError("the stored object is too short")
-        except EOFError as error:
-            raise OSError(str(error)) from error
+            if sent < reader.length and not request._disconnected:
+                raise OSError("the stored object is too short")
         finally:
             if not request._disconnected:
                 request.unregisterProducer()
-            reader.close()
 
 
 def pump(socket: int, file: int, start: int, length: int) -> int:
@@ -121,9 +121,8 @@ def pump(socket: int, file: int, start: int, length: int) -> int:
     return sent
 
 
-def cut(request: Request, error: Exception) -> None:
+def abort(request: Request) -> None:
     """Cut the connection: the answer's length was announced and cannot be met."""
-    log.info("request {id}: download ended early: {error}", id=request.request_id, error=str(error))
     if not request._disconnected:
         request.transport.abortConnection()
 
@@ -212,4 +211,4 @@ class Flow:
             paused.callback(None)
 
     def stopProducing(self) -> None:
-        """The transport: the connection is gone. The handler is cancelled by Klein."""
+        """The transport: the connection is gone. The request's notifyFinish tells us too."""
