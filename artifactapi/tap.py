@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet import endpoints
 from twisted.python import usage
@@ -61,6 +63,45 @@ def database_url(text: str) -> str | None:
     return text or None
 
 
+def s3_endpoint(text: str) -> str | None:
+    """The URL of an S3 server; None for Amazon's own."""
+    try:
+        url = urlsplit(text)
+        if text and not (url.scheme in ("http", "https") and url.hostname and url.username is None and url.port != 0):
+            raise ValueError
+    except ValueError:
+        raise ValueError("not a URL like http://s3.example.org:8333; credentials are AWS_* variables") from None
+    return text.rstrip("/") or None
+
+
+def s3_bucket(text: str) -> str | None:
+    """A bucket's name; None for files instead of S3."""
+    if text and not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,254}", text):
+        raise ValueError("not a bucket's name")
+    return text or None
+
+
+def s3_region(text: str) -> str:
+    """A region's name."""
+    if not re.fullmatch(r"[a-zA-Z0-9-]{1,64}", text):
+        raise ValueError("not a region's name")
+    return text
+
+
+def s3_prefix(text: str) -> str:
+    """What every key begins with."""
+    if not re.fullmatch(r"[a-zA-Z0-9!_.*'()/-]{0,512}", text):
+        raise ValueError("may have letters, digits and !_.*'()/- only")
+    return text.strip("/") + "/" if text.strip("/") else ""
+
+
+def yes_or_no(text: str) -> bool:
+    """true or false."""
+    if text not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text == "true"
+
+
 def repos(text: str) -> tuple[RepoSpec, ...]:
     """`name=package_type:repo_type`, separated by commas."""
     return tuple(repo(part.strip()) for part in text.split(",") if part.strip())
@@ -101,6 +142,11 @@ OPTIONS = (
     Option("data-dir", "artifactapi-data", "directory of the embedded Postgres and of the objects", directory),
     Option("database-url", "", "Postgres URL; empty: an embedded Postgres in the data directory", database_url),
     Option("database-pool", "8", "database connections of this process", whole(1, 200)),
+    Option("s3-bucket", "", "bucket of the objects; empty: files in the data directory", s3_bucket),
+    Option("s3-endpoint", "", "URL of the S3 server; empty: Amazon's", s3_endpoint),
+    Option("s3-region", "us-east-1", "region of the bucket", s3_region),
+    Option("s3-prefix", "", "what the keys of all objects begin with", s3_prefix),
+    Option("s3-redirect", "false", "true: pulls are sent to presigned URLs of the S3 server", yes_or_no),
     Option("threads", "8", "threads for hashing, and as many for storage and for downloads", whole(1, 200)),
     Option("repos", "docker-internal=docker:local", "repos created at start if missing, separated by commas", repos),
     Option("gc-interval", "300", "seconds between sweeps", whole(1, 1_000_000)),

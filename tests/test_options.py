@@ -21,6 +21,11 @@ DEFAULTS = {
     "data_dir": Path.cwd() / "artifactapi-data",
     "database_url": None,
     "database_pool": 8,
+    "s3_bucket": None,
+    "s3_endpoint": None,
+    "s3_region": "us-east-1",
+    "s3_prefix": "",
+    "s3_redirect": False,
     "threads": 8,
     "repos": (RepoSpec("docker-internal", "docker", "local"),),
     "gc_interval": 300,
@@ -72,7 +77,7 @@ def test_the_defaults():
 
 def test_the_readme_has_every_option():
     """README's table has each option, once, in order, with its variable and its default."""
-    rows = re.findall(r"^\| `--([a-z-]+)` \| `([A-Z_0-9]+)` \| (?:`([^`]*)`)? ?\|", README.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `--([a-z0-9-]+)` \| `([A-Z_0-9]+)` \| (?:`([^`]*)`)? ?\|", README.read_text(), re.MULTILINE)
     assert rows == [(option.name, option.variable, option.default) for option in OPTIONS]
     assert README.read_text().count("\n| `--") == len(rows)
 
@@ -108,6 +113,17 @@ GOOD = [
     ("database-url", "", None),
     ("database-pool", "1", 1),
     ("database-pool", "200", 200),
+    ("s3-bucket", "", None),
+    ("s3-bucket", "my.bucket-1", "my.bucket-1"),
+    ("s3-endpoint", "", None),
+    ("s3-endpoint", "https://s3.example.org:9000/", "https://s3.example.org:9000"),
+    ("s3-region", "eu-central-1", "eu-central-1"),
+    ("s3-prefix", "", ""),
+    ("s3-prefix", "/", ""),
+    ("s3-prefix", "registry/images/", "registry/images/"),
+    ("s3-prefix", "registry", "registry/"),
+    ("s3-redirect", "true", True),
+    ("s3-redirect", "false", False),
     ("threads", "200", 200),
     ("repos", "", ()),
     (
@@ -155,6 +171,15 @@ BAD = [
     ("database-url", " postgresql://u:s3cret@h/d", "not a URL like"),
     ("database-pool", "0", "must be a whole number from 1 to 200"),
     ("database-pool", "201", "must be a whole number from 1 to 200"),
+    ("s3-bucket", "a/b", "not a bucket's name"),
+    ("s3-endpoint", "s3.example.org", "not a URL like http://s3.example.org:8333"),
+    ("s3-endpoint", "ftp://s3.example.org", "not a URL like"),
+    ("s3-endpoint", "http://key:s3cret@s3.example.org", "credentials are AWS_* variables"),
+    ("s3-endpoint", "http://host:99999", "not a URL like"),
+    ("s3-region", "", "not a region's name"),
+    ("s3-region", "eu central", "not a region's name"),
+    ("s3-prefix", "a b", "may have letters, digits"),
+    ("s3-redirect", "yes", "must be true or false"),
     ("threads", "", "must be a whole number from 1 to 200"),
     ("threads", "-1", "must be a whole number"),
     ("threads", "1.5", "must be a whole number"),
