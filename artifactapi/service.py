@@ -1,15 +1,11 @@
-"""The daemon: its parts are started in order, stopped in reverse, and a start that fails ends the process."""
+"""The registry: which parts it has, and how they are put together."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import Service
 from twisted.internet import endpoints
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -24,19 +20,25 @@ from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
 from artifactapi.api.site import Site
 from artifactapi.api.v2 import V2
-from artifactapi.embedded import EmbeddedError, EmbeddedPostgres, explained
+from artifactapi.daemon import Daemon, StartError
 from artifactapi.gc import outbox
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
 from artifactapi.metrics import Metrics
-from artifactapi.objects.filesystem import FilesystemStore, make_directory
+from artifactapi.objects.bucket import Bucket, Location
+from artifactapi.objects.filesystem import FilesystemStore
 from artifactapi.objects.interface import IObjectStore
 from artifactapi.objects.observed import Observed
+from artifactapi.objects.s3 import S3Store
+from artifactapi.objects.s3_writer import Memory
 from artifactapi.oci.errors import OciError
 from artifactapi.registry.registry import Registry
-from artifactapi.shield import detached
 from artifactapi.threads import Threads
 
+UPLOAD_MEMORY = 192 * 1024 * 1024
+"""Bytes of uploads that wait to be a part; beyond, writers send what they have."""
+DOWNLOADS = 64
+"""Connections to S3 that are kept for downloads; more are made when needed."""
 log = Logger()
 
 
@@ -66,91 +68,33 @@ class Config:
     repos: tuple[RepoSpec, ...]
     gc_interval: int
     idle_timeout: int
+    start_patience: int
+    drain_seconds: int
     shutdown_grace: int
     log_format: str
 
 
-class StartError(Exception):
-    """Why the daemon cannot start, in one line."""
-
-
-class Artifactapi(Service):
-    """All of it, on one reactor."""
+class Artifactapi(Daemon):
+    """The registry: all of it, on one reactor."""
 
     def __init__(self, config: Config, reactor: Any = None) -> None:
-        if reactor is None:
-            from twisted.internet import reactor
+        super().__init__(reactor)
         self.config = config
-        self._reactor = reactor
-        self._stops: list[Callable[[], Awaitable[object]]] = []
-        self._started: Deferred[None] | None = None
-        self._stopping = False
-        self._failed = False
         # Set by a start that got so far.
         self.registry: Registry
         self.site: Site
         self.address: Any = None
 
-    def startService(self) -> None:
-        """Start; twistd would stay up, listening to nothing, if this failed and we let it."""
-        super().startService()
-        self._reactor.addSystemEventTrigger("after", "shutdown", self._settle_status)
-        self._started = detached(self._start_or_exit())
-
-    async def stopService(self) -> None:
-        """Stop in reverse order, a start that is under way too."""
-        super().stopService()
-        self._stopping = True
-        await self._stop_parts()
-        if self._started is not None:
-            await self._started
-        await self._stop_parts()  # those that the start began in its last moments
-
-    async def _stop_parts(self) -> None:
-        while self._stops:
-            await self._stops.pop()()
-
-    async def _start_or_exit(self) -> None:
-        try:
-            await self.start()
-        except (StartError, EmbeddedError) as error:
-            self._fail(str(error))
-        except OciError as error:
-            self._fail(error.message)
-        except Exception:  # the last resort: whatever it is, the process must not stay up
-            if not self._stopping:
-                log.failure("cannot start")
-            self._fail("unexpected error, see above")
-
-    def _fail(self, reason: str) -> None:
-        if self._stopping or self._failed:
-            return  # what breaks because the rest is going away is no news
-        self._failed = True
-        log.critical("artifactapi: {reason}", reason=" ".join(reason.split()))
-        # Not now: a start that fails at once runs before the reactor does.
-        self._reactor.callWhenRunning(self._reactor.callLater, 0, self._stop_reactor)
-
-    def _stop_reactor(self) -> None:
-        if not self._stopping:
-            self._reactor.stop()
-
-    def _settle_status(self) -> None:
-        # twistd knows no exit status of its own, and after a stop that went well it kills itself with the signal.
-        self._reactor._exitSignal = None
-        if self._failed:
-            sys.stdout.flush()
-            os._exit(1)
-
     async def start(self) -> None:
-        """Start all parts. Raises StartError, EmbeddedError, OciError; what was started is stopped by stopService."""
+        """Start all parts, the listener last."""
         config = self.config
         metrics = Metrics()
-        self._make_data_directory()
+        self._make_directory(config.data_dir)
         database = await self._start_database()
         metrics.watch_pool(lambda: database.busy, lambda: database.idle)
         hashing = self._start_threads("hashing", config.threads)
         store = await self._start_store(metrics)
-        registry = self.registry = Registry.over(database, store, hashing)
+        registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect)
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         self._start_sweeps(database, store)
@@ -161,25 +105,13 @@ class Artifactapi(Service):
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
 
-    def _make_data_directory(self) -> None:
-        try:
-            make_directory(self.config.data_dir)
-        except OSError as error:
-            raise explained(error, self.config.data_dir) from error
-
     async def _start_database(self) -> Database:
-        url = self.config.database_url or await self._start_embedded()
+        url = self.config.database_url or await self._start_embedded(self.config.data_dir)
         database = Database(url, self.config.database_pool, self._reactor)
         self._stops.append(database.stop)
-        await database.start()
-        await migrate(database)
+        await self._patiently(database.start, self.config.start_patience)
+        await self._patiently(lambda: migrate(database), self.config.start_patience)
         return database
-
-    async def _start_embedded(self) -> str:
-        postgres = EmbeddedPostgres(self.config.data_dir, self._reactor)
-        postgres.on_failure = lambda error: self._fail(str(error))
-        self._stops.append(postgres.stop)
-        return await postgres.start()
 
     def _start_threads(self, name: str, size: int) -> Threads:
         threads = Threads(name, size, self._reactor)
@@ -192,12 +124,24 @@ class Artifactapi(Service):
         return threads
 
     async def _start_store(self, metrics: Metrics) -> IObjectStore:
-        store = FilesystemStore(self.config.data_dir, self._start_threads("storage", self.config.threads))
+        config = self.config
+        threads = self._start_threads("storage", config.threads)
+        if config.s3_bucket:
+            where = f"bucket {config.s3_bucket}"
+            store: FilesystemStore | S3Store = self._s3_store(config.s3_bucket, threads)
+        else:
+            where = f"data directory {config.data_dir}"
+            store = FilesystemStore(config.data_dir, threads)
         try:
             await store.start()
         except OciError as error:
-            raise StartError(f"data directory {self.config.data_dir}: {error.message}") from error
+            raise StartError(f"{where}: {error.message}") from error
         return Observed(store, metrics.store)
+
+    def _s3_store(self, bucket: str, threads: Threads) -> S3Store:
+        config = self.config
+        location = Location(bucket, config.s3_endpoint, config.s3_region, config.s3_prefix)
+        return S3Store(Bucket(location, threads, config.threads + DOWNLOADS), Memory(UPLOAD_MEMORY, config.threads))
 
     def _start_sweeps(self, database: Database, store: IObjectStore) -> None:
         async def sweep() -> None:
@@ -229,6 +173,7 @@ class Artifactapi(Service):
 
         async def stop() -> None:
             health.draining = True
+            await deferLater(self._reactor, self.config.drain_seconds)
             await port.stopListening()
             await self._drain(site)
 

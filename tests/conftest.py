@@ -16,12 +16,16 @@ from twisted.internet.defer import Deferred
 from artifactapi.embedded import EmbeddedPostgres
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
+from artifactapi.objects.bucket import Bucket, Location
 from artifactapi.objects.filesystem import FilesystemStore
+from artifactapi.objects.s3 import S3Store
+from artifactapi.objects.s3_writer import Memory
 from artifactapi.registry.registry import Registry
 from artifactapi.service import Artifactapi, Config, RepoSpec
 from artifactapi.threads import Threads
 from tests.client import Client
 from tests.daemon import Daemon
+from tests.seaweed import BUCKET, CREDENTIALS, Seaweed
 
 NUMBERS = itertools.count(1)
 
@@ -137,6 +141,31 @@ async def store(tmp_path: Path, threads: Threads):
     yield filesystem
 
 
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory) -> Iterator[Seaweed]:
+    """An S3 server for the whole run."""
+    server = Seaweed(tmp_path_factory.mktemp("seaweed"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def location(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> Location:
+    """A place in a bucket that is the test's own."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return Location(BUCKET, seaweed.endpoint, "us-east-1", f"test-{next(NUMBERS)}/")
+
+
+@pytest_twisted.async_yield_fixture
+async def s3_store(location: Location, threads: Threads):
+    """A store in a bucket."""
+    made = S3Store(Bucket(location, threads, 10), Memory(64 * 1024 * 1024, 4))
+    await made.start()
+    yield made
+
+
 @pytest_twisted.async_yield_fixture
 async def registry(database: Database, store: FilesystemStore, threads: Threads):
     """The use cases, with a repo `docker-internal`."""
@@ -162,6 +191,8 @@ def config(dsn: str, tmp_path: Path) -> Config:
         repos=(RepoSpec("docker-internal", "docker", "local"), RepoSpec("other", "docker", "local")),
         gc_interval=3600,
         idle_timeout=60,
+        start_patience=0,
+        drain_seconds=0,
         shutdown_grace=5,
         log_format="text",
     )

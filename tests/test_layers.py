@@ -9,7 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "artifactapi"
 # Each layer may import those to its right and itself, never back; the leaves may be imported by all.
-LAYERS = (("cli",), ("tap",), ("service",), ("api", "gc", "embedded"), ("registry",), ("objects", "metadata"), ("oci",))
+LAYERS = (
+    ("cli",),
+    ("tap",),
+    ("service",),
+    ("daemon",),
+    ("api", "gc", "embedded"),
+    ("registry",),
+    ("objects", "metadata"),
+    ("oci",),
+)
 LEAVES = ("threads", "shield", "metrics", "logs", "__init__")
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -30,6 +30,8 @@ DEFAULTS = {
     "repos": (RepoSpec("docker-internal", "docker", "local"),),
     "gc_interval": 300,
     "idle_timeout": 60,
+    "start_patience": 60,
+    "drain_seconds": 0,
     "shutdown_grace": 30,
     "log_format": "text",
 }
@@ -133,6 +135,8 @@ GOOD = [
     ),
     ("gc-interval", "1000000", 1_000_000),
     ("idle-timeout", "1", 1),
+    ("start-patience", "0", 0),
+    ("drain-seconds", "15", 15),
     ("shutdown-grace", "0", 0),
     ("log-format", "json", "json"),
 ]
@@ -197,6 +201,8 @@ BAD = [
     ("repos", "a\nb", r"'a\nb' is not like docker-internal=docker:local"),
     ("gc-interval", "0", "must be a whole number from 1 to 1000000"),
     ("idle-timeout", "86401", "must be a whole number from 1 to 86400"),
+    ("start-patience", "86401", "must be a whole number from 0 to 86400"),
+    ("drain-seconds", "0.5", "must be a whole number from 0 to 3600"),
     ("shutdown-grace", "3601", "must be a whole number from 0 to 3600"),
     ("log-format", "xml", "must be one of: text, json"),
     ("log-format", "", "must be one of: text, json"),

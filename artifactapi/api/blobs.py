@@ -54,6 +54,8 @@ class BlobRoutes:
         if blob.content is not None:
             return respond(code, blob.content[start : start + length], headers, OCTETS)
         assert blob.key is not None
+        if (url := await self._blobs.url(blob)) is not None:
+            return redirected(url, headers)
         opening = self._blobs.open(blob.key, start, length)
         # Detached: what a thread opens for a client that has hung up must be closed again.
         return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening))
@@ -66,6 +68,12 @@ class BlobRoutes:
         for key, value in headers.items():
             request.setHeader(key, value)
         await self._downloads.send(request, reader)
+
+
+def redirected(url: str, headers: dict[str, str]) -> Response:
+    """307: the client asks again there, with its Range if it had one. The address is good for a while only."""
+    kept = {key: headers[key] for key in ("Docker-Content-Digest", "X-Artifact-Source")}
+    return respond(307, b"", {**kept, "Location": url, "Cache-Control": "no-store"}, OCTETS)
 
 
 def describe(digest: Digest) -> dict[str, str]:

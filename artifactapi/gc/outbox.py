@@ -15,10 +15,13 @@ log = Logger()
 async def sweep(database: Database, store: IObjectStore) -> int:
     """Delete what is due; how many objects. Two replicas at once do no harm: a key that is gone is no error."""
     total = 0
-    while keys := await rows.due(database, BATCH):
-        await store.delete(keys)
-        await rows.done(database, keys)
-        total += len(keys)
+    while doomed := await rows.due(database, BATCH):
+        await store.delete([one.key for one in doomed if not one.staged])
+        for one in doomed:
+            if one.staged:
+                await store.abort(one.key, one.keep)
+        await rows.done(database, doomed)
+        total += len(doomed)
     if total:
         log.info("{total} unnamed objects deleted", total=total)
     return total

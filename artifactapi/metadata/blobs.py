@@ -12,18 +12,19 @@ from artifactapi.oci.names import ImageName
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Where a blob's bytes are: in `content`, or in the store under `key`."""
+    """Where a blob's bytes are: in `content`, or in the store under `key`; and its repo's setting `redirect`."""
 
     digest: Digest
     size: int
     key: str | None
     content: bytes | None
+    redirect: bool | None = None
 
 
 Key = tuple[ImageName, Digest]
 
 FIND = """
-    SELECT q.at, b.size, b.object_key, b.content
+    SELECT q.at, b.size, b.object_key, b.content, (r.settings->>'redirect')::boolean
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, digest, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     JOIN blobs b ON b.digest = q.digest JOIN image_blobs l ON l.image_id = i.id AND l.blob_id = b.id
@@ -35,8 +36,8 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
     columns = zip(*((name.repo, name.image, str(digest)) for name, digest in keys), strict=True)
     rows = await db.query(FIND, tuple(map(list, columns)))
     return {
-        keys[at - 1]: Blob(keys[at - 1][1], size, key, None if content is None else bytes(content))
-        for at, size, key, content in rows
+        keys[at - 1]: Blob(keys[at - 1][1], size, key, None if content is None else bytes(content), redirect)
+        for at, size, key, content, redirect in rows
     }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf
 from typing import Any, Protocol, TypeVar
 
 import psycopg2
@@ -16,7 +18,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from txpostgres import txpostgres
 
-from artifactapi.oci.errors import StoreFull, Unavailable
+from artifactapi.oci.errors import Refused, StoreFull, Unavailable
 from artifactapi.shield import detached, shield
 
 __all__ = ["Database", "ForeignKeyViolation", "Json", "Queryable", "Row", "Transaction", "UniqueViolation"]
@@ -30,11 +32,18 @@ T = TypeVar("T")
 log = Logger()
 
 OPTIONS = "-c statement_timeout=30000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=60000 -c TimeZone=UTC"
+NO_LIMITS = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
 KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 ACQUIRE_SECONDS = 5.0  # how long a call waits for a free connection before it is told 503
 STUCK_SECONDS = 40.0  # beyond statement_timeout: the server does not even answer that
 CONNECT_SECONDS = 10.0
 QUOTES_ADDRESS = re.compile(r'connection option|port number|sslmode value|"[^"]*@[^"]*"')  # and so, perhaps, a password
+MISREAD = "its address cannot be understood; is everything special in the password percent-encoded?"
+# libpq gives a failed connection no SQLSTATE: 28P01, 28000, 3D000, 42501, and what poolers say.
+FINAL = re.compile(
+    'authentication failed|no password supplied|(role|database) ".*" does not exist|no pg_hba.conf entry|'
+    "not permitted to log in|permission denied for database|no such (user|database)"
+)
 RETRIES = 4  # of a transaction that lost a deadlock or a serialisation race
 
 
@@ -48,7 +57,7 @@ class Queryable(Protocol):
 
 def is_dead(error: BaseException) -> bool:
     """Whether the connection that raised `error` is of no more use: judged by its SQLSTATE."""
-    if isinstance(error, txpostgres.RollbackFailed | psycopg2.InterfaceError | ConnectionClosed):
+    if isinstance(error, psycopg2.InterfaceError | ConnectionClosed):
         return True
     if not isinstance(error, psycopg2.Error):
         return not isinstance(error, Exception)
@@ -83,9 +92,18 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
         self._lost: Callable[[_Connection], None] | None = lost
 
     def doRead(self) -> None:
-        try:
+        with self._retired_if_lost():
             super().doRead()
-        except psycopg2.Error:
+
+    def cursorFinished(self, cursor: Any) -> None:
+        with self._retired_if_lost():
+            super().cursorFinished(cursor)
+
+    @contextmanager
+    def _retired_if_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except (psycopg2.Error, ValueError):  # the latter: libpq has closed the socket, and psycopg2 does not know
             self.retire()
 
     def connectionLost(self, reason: Any) -> None:
@@ -149,14 +167,13 @@ class Database:
         return len(self._idle)
 
     async def start(self) -> None:
-        """Open the pool. Raises psycopg2's error in one line as `Unavailable` when the first connection fails."""
+        """Open the pool. Raises `Unavailable`, or `Refused`, with psycopg2's reason if the first connection fails."""
         self._running = True
         try:
-            first = await self._connect()
+            self._release(await self._connect())
         except psycopg2.Error as error:
             self._running = False
-            raise Unavailable(f"cannot connect to the database: {_reason(error)}") from None
-        self._release(first)
+            raise _refusal(error) from None
         for _ in range(self.size - 1):
             detached(self._replace())
         self._watch.start(5.0, now=False)
@@ -180,15 +197,17 @@ class Database:
         rows = await self.query(sql, params)
         return rows[0] if rows else None
 
-    async def transaction(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transaction(self, work: Callable[[Transaction], Awaitable[T]], unlimited: bool = False) -> T:
         """Run `work` in one transaction and commit; rolled back if it raises. Repeated when it loses a deadlock,
-        so `work` may do nothing but SQL."""
-        return await self._repeated(lambda connection: connection.runInteraction(_awaited, work))
+        so `work` may do nothing but SQL. An `unlimited` one may take as long as it likes, or as others hold a lock."""
+        return await self._repeated(lambda connection: _in_transaction(connection, work, unlimited), unlimited)
 
-    async def _repeated(self, call: Callable[[_Connection], Awaitable[T]]) -> T:
+    async def _repeated(self, call: Callable[[_Connection], Awaitable[T]], unlimited: bool = False) -> T:
         """A deadlock or a race that was lost has left nothing behind: try again."""
         for attempt in range(RETRIES):
             connection = await self._acquire()
+            if unlimited:
+                self._busy[connection] = inf
             try:
                 return await detached(self._run(connection, call))
             except (errors.DeadlockDetected, errors.SerializationFailure) as error:
@@ -201,7 +220,7 @@ class Database:
             return await call(connection)
         except (errors.DeadlockDetected, errors.SerializationFailure):
             raise
-        except (psycopg2.Error, txpostgres.RollbackFailed, ConnectionClosed) as error:
+        except (psycopg2.Error, ConnectionClosed) as error:
             if is_dead(error):
                 connection.retire()
             translated = translate(error)
@@ -296,11 +315,11 @@ class Database:
             connection.retire()
 
 
-def _reason(error: psycopg2.Error) -> str:
+def _refusal(error: psycopg2.Error) -> Unavailable:
     text = " ".join(str(error).split())
     if isinstance(error, psycopg2.ProgrammingError) or QUOTES_ADDRESS.search(text):
-        return "its address cannot be understood; is everything special in the password percent-encoded?"
-    return text
+        return Refused(f"cannot connect to the database: {MISREAD}")
+    return (Refused if FINAL.search(text) else Unavailable)(f"cannot connect to the database: {text}")
 
 
 def _execute(connection: _Connection, sql: str, params: Params) -> Any:
@@ -310,9 +329,22 @@ def _execute(connection: _Connection, sql: str, params: Params) -> Any:
     return done.addCallback(lambda _: cursor.fetchall() if cursor.description else [])
 
 
-def _awaited(cursor: Any, work: Callable[[Transaction], Awaitable[Any]]) -> Deferred[Any]:
-    # txpostgres knows Deferreds only: a bare coroutine would never be awaited, and an empty transaction committed.
-    async def run() -> Any:
-        return await work(Transaction(cursor))
+async def _in_transaction(connection: _Connection, work: Callable[[Transaction], Awaitable[T]], unlimited: bool) -> T:
+    # Not txpostgres' runInteraction: it logs a traceback for a link that breaks, and does not await a coroutine.
+    cursor = connection.cursor()
+    await cursor.execute(f"BEGIN; {NO_LIMITS}" if unlimited else "BEGIN")
+    try:
+        result = await work(Transaction(cursor))
+        await cursor.execute("COMMIT")
+    except Exception:
+        await _roll_back(connection, cursor)
+        raise
+    return result
 
-    return Deferred.fromCoroutine(run())
+
+async def _roll_back(connection: _Connection, cursor: Any) -> None:
+    """A connection that cannot be rolled back is of no more use: its transaction is still open, or it is dead."""
+    try:
+        await cursor.execute("ROLLBACK")
+    except (psycopg2.Error, ConnectionClosed):
+        connection.retire()

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from artifactapi.metadata.database import Queryable
 
 
-async def due(db: Queryable, count: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A key to delete: a committed object, or (`staged`) all that there is of an upload, except the object `keep`."""
+
+    key: str
+    staged: bool
+    keep: str | None
+
+
+async def due(db: Queryable, count: int) -> list[Doomed]:
     """Up to `count` keys to delete, oldest first."""
-    rows = await db.query("SELECT key FROM doomed_objects WHERE after <= now() ORDER BY after LIMIT %s", (count,))
-    return [row[0] for row in rows]
+    rows = await db.query(
+        "SELECT key, store_state IS NOT NULL, keep FROM doomed_objects WHERE after <= now() ORDER BY after LIMIT %s",
+        (count,),
+    )
+    return [Doomed(*row) for row in rows]
 
 
-async def done(db: Queryable, keys: list[str]) -> None:
+async def done(db: Queryable, doomed: Sequence[Doomed]) -> None:
     """The objects are gone: forget the keys."""
-    await db.query("DELETE FROM doomed_objects WHERE key = ANY(%s)", (keys,))
+    await db.query("DELETE FROM doomed_objects WHERE key = ANY(%s)", ([one.key for one in doomed],))

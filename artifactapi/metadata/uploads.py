@@ -88,11 +88,14 @@ async def advance(db: Queryable, session: Session) -> bool:
     )
 
 
-async def finish(db: Queryable, session: Session, digest: Digest) -> str | None:
+async def finish(
+    db: Queryable, session: Session, digest: Digest, key: str | None, leftovers: bool = False
+) -> str | None:
     """In one statement: digest -> bytes, the link to the image, and the end of the session.
 
-    Returns the object key that now stands for the digest ("" where the bytes are in the row), or None if the
-    session is no longer the caller's. When the digest was there before, the caller's object goes to the outbox.
+    `key` is that of the object, None where the bytes are in the session's row. `leftovers`: more than that object
+    may be staged. Returns the object key that now stands for the digest ("" where the bytes are in the row), or None
+    if the session is no longer the caller's. When the digest was there before, the caller's object goes to the outbox.
     """
     row = await db.one(
         """
@@ -113,8 +116,12 @@ async def finish(db: Queryable, session: Session, digest: Digest) -> str | None:
             SELECT i.id, b.id FROM (SELECT id FROM known UNION ALL SELECT id FROM made) i, blob b
             ON CONFLICT DO NOTHING
         ), doomed AS (
-            INSERT INTO doomed_objects (key)
-            SELECT e.object_key FROM ended e, blob b WHERE e.store_state IS NOT NULL AND b.key <> e.object_key
+            INSERT INTO doomed_objects (key, store_state, keep)
+            SELECT CASE WHEN %(leftovers)s THEN e.object_key ELSE %(object_key)s END,
+                   CASE WHEN %(leftovers)s THEN coalesce(e.store_state, '{}') END,
+                   CASE WHEN %(leftovers)s AND b.key = %(object_key)s THEN b.key END
+            FROM ended e, blob b
+            WHERE %(leftovers)s OR %(object_key)s IS NOT NULL AND b.key <> %(object_key)s
         )
         SELECT key FROM blob
         """,
@@ -123,7 +130,8 @@ async def finish(db: Queryable, session: Session, digest: Digest) -> str | None:
             "fence": session.fence,
             "digest": str(digest),
             "size": session.offset,
-            "object_key": session.key if session.content is None else None,
+            "object_key": key,
+            "leftovers": leftovers,
             "content": session.content,
         },
     )

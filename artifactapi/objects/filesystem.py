@@ -18,6 +18,8 @@ from typing import ParamSpec, TypeVar
 from zope.interface import implementer
 
 from artifactapi.objects.interface import (
+    Checkpoint,
+    Committed,
     IObjectReader,
     IObjectStore,
     IObjectWriter,
@@ -107,6 +109,8 @@ class FileReader:
 class FileWriter:
     """The one writer of a staged file: for each batch it makes sure, under the lock, that it still is."""
 
+    room: int | None = None  # nothing is durable before the fsync at the end
+
     def __init__(self, descriptor: int, path: Path, position: int, threads: Threads) -> None:
         self._descriptor: int | None = descriptor
         self._path = path
@@ -117,7 +121,7 @@ class FileWriter:
         """Append these bytes."""
         await self._threads.run(self._write, pieces)
 
-    async def settle(self) -> State:
+    async def settle(self, last: bool) -> State:
         """fsync, and close."""
         try:
             await self._threads.run(_guarded, self._fsync)
@@ -179,23 +183,38 @@ class FilesystemStore:
         """Write a file that has no name: nothing is left, and those who ask at once are not in each other's way."""
         await self._threads.run(_guarded, self._probe)
 
-    async def writer(self, key: str, state: State, fence: int) -> FileWriter:
+    def is_sealed(self, state: State) -> bool:
+        """Always: a staged file can be renamed at any time."""
+        return True
+
+    async def writer(self, key: str, state: State, fence: int, checkpoint: Checkpoint) -> FileWriter:
         """Take the staged file over, cut to its durable length."""
         descriptor, path = await self._threads.run(_guarded, self._take, key, state, fence)
         return FileWriter(descriptor, path, state.get("length", 0), self._threads)
 
-    async def commit(self, key: str, state: State, fence: int) -> None:
+    async def commit(self, key: str, state: State, fence: int) -> Committed:
         """Rename the staged file to its key: no byte is copied."""
         await self._threads.run(_guarded, self._commit, key, state, fence)
+        return Committed(key)
 
     async def open(self, key: str, start: int, length: int) -> FileReader:
         """Open the file."""
         descriptor = await self._threads.run(_guarded, self._open, key)
         return FileReader(descriptor, start, length, self._threads)
 
+    async def url(self, key: str, seconds: int) -> str | None:
+        """None: files are served by the daemon."""
+        return None
+
     async def delete(self, keys: Sequence[str]) -> None:
-        """Unlink the files, staged ones too."""
+        """Unlink the files."""
         await self._threads.run(_guarded, self._delete, keys)
+
+    async def abort(self, key: str, keep: str | None) -> None:
+        """Unlink the staged file, and the committed one."""
+        await self._threads.run(_guarded, self._discard, key)
+        if key != keep:
+            await self._threads.run(_guarded, self._delete, [key])
 
     def _prepare(self) -> None:
         make_directory(self._objects)
@@ -301,7 +320,6 @@ class FilesystemStore:
     def _delete(self, keys: Sequence[str]) -> None:
         for key in keys:
             self._final(key).unlink(missing_ok=True)
-            self._discard(key)
 
 
 def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

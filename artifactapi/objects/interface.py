@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zope.interface import Attribute, Interface
 
 State = dict[str, Any]
 """What a store must know to go on with an unfinished object; JSON, kept in the session's row."""
+
+Checkpoint = Callable[[State, int], Awaitable[None]]
+"""Told of bytes that became durable before `settle`: the state to go on from, and how many bytes it describes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An object that is there for good: its key, and whether something else may still be staged beside it."""
+
+    key: str
+    leftovers: bool = False
 
 
 class Superseded(Exception):
@@ -38,17 +50,24 @@ class IObjectReader(Interface):
 class IObjectWriter(Interface):
     """One writer of one unfinished object."""
 
+    room = Attribute(
+        "How many more bytes there may be before those so far can become the end of a checkpoint; None if none comes."
+    )
+
     async def write(pieces: Sequence[bytes]) -> None:
         """Take these bytes; they may not be durable yet. Returns when the next may come (back-pressure).
 
         Raises Superseded, StoreFull, Unavailable.
         """
 
-    async def settle() -> State:
-        """Make durable all that was written, and end this writer. Returns the state to go on from."""
+    async def settle(last: bool) -> State:
+        """Make durable all that was written, and end this writer. Returns the state to go on from.
+
+        `last`: seal it. No byte can follow, and `commit` has nothing left to move.
+        """
 
     async def close() -> None:
-        """End this writer; what was written since it began may be lost. May be called after settle()."""
+        """End this writer; what was written since the last checkpoint may be lost. May be called after settle()."""
 
 
 class IObjectStore(Interface):
@@ -57,18 +76,30 @@ class IObjectStore(Interface):
     async def check() -> None:
         """Raises Unavailable or StoreFull if the store cannot take or give bytes."""
 
-    async def writer(key: str, state: State, fence: int) -> IObjectWriter:
+    def is_sealed(state: State) -> bool:
+        """Whether `commit` takes this state: a writer has settled it as the last one, or this store needs no such."""
+
+    async def writer(key: str, state: State, fence: int, checkpoint: Checkpoint) -> IObjectWriter:
         """Become the one writer of `key`, after the bytes `state` describes ({}: none yet).
 
-        Of several, the one with the highest `fence` goes on; the others get Superseded and their bytes are not
-        in the object.
+        Of several, the one with the highest `fence` goes on; the others' bytes are not in the object. They get
+        Superseded where the store can tell; else `checkpoint` tells them by raising it, or the session's row.
         """
 
-    async def commit(key: str, state: State, fence: int) -> None:
-        """Make the bytes `state` describes the object `key`, durably. May be repeated."""
+    async def commit(key: str, state: State, fence: int) -> Committed:
+        """Make the bytes a sealed `state` describes an object, durably. May be repeated.
+
+        The key it is found under from now on is `key`, or begins with it.
+        """
 
     async def open(key: str, start: int, length: int) -> IObjectReader:
         """`length` bytes of the object from `start` on. Raises ObjectMissing."""
 
+    async def url(key: str, seconds: int) -> str | None:
+        """Where a client may get the object by itself for so long; None if this store has no such place."""
+
     async def delete(keys: Sequence[str]) -> None:
-        """Delete these objects, committed or not; one that is not there is no error."""
+        """Delete these committed objects; one that is not there is no error."""
+
+    async def abort(key: str, keep: str | None) -> None:
+        """Delete all that was staged or committed for `key`, except the object `keep`; nothing there is no error."""

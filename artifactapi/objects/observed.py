@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from zope.interface import implementer
 
-from artifactapi.objects.interface import IObjectReader, IObjectStore, IObjectWriter, State
+from artifactapi.objects.interface import Checkpoint, Committed, IObjectReader, IObjectStore, IObjectWriter, State
 
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
@@ -26,21 +26,34 @@ class Observed:
         """Timed."""
         await self._timed("check", self._store.check())
 
-    async def writer(self, key: str, state: State, fence: int) -> IObjectWriter:
-        """Timed, and so is what the writer does."""
-        return ObservedWriter(await self._timed("begin", self._store.writer(key, state, fence)), self._timed)
+    def is_sealed(self, state: State) -> bool:
+        """Passed on."""
+        return bool(self._store.is_sealed(state))
 
-    async def commit(self, key: str, state: State, fence: int) -> None:
+    async def writer(self, key: str, state: State, fence: int, checkpoint: Checkpoint) -> IObjectWriter:
+        """Timed, and so is what the writer does."""
+        writer = await self._timed("begin", self._store.writer(key, state, fence, checkpoint))
+        return ObservedWriter(writer, self._timed)
+
+    async def commit(self, key: str, state: State, fence: int) -> Committed:
         """Timed."""
-        await self._timed("commit", self._store.commit(key, state, fence))
+        return await self._timed("commit", self._store.commit(key, state, fence))
 
     async def open(self, key: str, start: int, length: int) -> IObjectReader:
         """Timed."""
         return await self._timed("open", self._store.open(key, start, length))
 
+    async def url(self, key: str, seconds: int) -> str | None:
+        """Timed."""
+        return await self._timed("url", self._store.url(key, seconds))
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Timed."""
         await self._timed("delete", self._store.delete(keys))
+
+    async def abort(self, key: str, keep: str | None) -> None:
+        """Timed."""
+        await self._timed("abort", self._store.abort(key, keep))
 
     async def _timed(self, operation: str, work: Awaitable[T]) -> T:
         began, outcome = monotonic(), "ok"
@@ -61,13 +74,19 @@ class ObservedWriter:
         self._writer = writer
         self._timed = timed
 
+    @property
+    def room(self) -> int | None:
+        """Passed on."""
+        room: int | None = self._writer.room
+        return room
+
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Timed."""
         await self._timed("write", self._writer.write(pieces))  # type: ignore[arg-type]
 
-    async def settle(self) -> State:
+    async def settle(self, last: bool) -> State:
         """Timed."""
-        return await self._timed("settle", self._writer.settle())  # type: ignore[arg-type,return-value]
+        return await self._timed("settle", self._writer.settle(last))  # type: ignore[arg-type,return-value]
 
     async def close(self) -> None:
         """Passed on."""

@@ -202,6 +202,10 @@ class Unavailable(OciError):
     status = 503
 
 
+class Refused(Unavailable):
+    """The database or the store answers, and says no for a reason that no waiting will change."""
+
+
 class StoreFull(OciError):
     """No room for more bytes."""
 

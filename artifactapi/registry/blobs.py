@@ -12,11 +12,15 @@ from artifactapi.oci.errors import BlobUnknown
 from artifactapi.oci.names import ImageName
 from artifactapi.registry.repos import Repos
 
+URL_SECONDS = 1200
+"""How long a client may take to begin with a download that it was sent to; Docker's own registry gives as long."""
+
 
 class Blobs:
     """A blob is served only by images it is linked to, and the database alone says which."""
 
-    def __init__(self, database: Database, store: IObjectStore, repos: Repos) -> None:
+    def __init__(self, database: Database, store: IObjectStore, repos: Repos, redirect: bool) -> None:
+        self._redirect = redirect
         self._database = database
         self._store = store
         self._repos = repos
@@ -29,6 +33,12 @@ class Blobs:
             await self._repos.require(name)
             raise unknown(digest)
         return blob
+
+    async def url(self, blob: Blob) -> str | None:
+        """Where a client gets the blob's bytes by itself; None if it gets them here."""
+        if blob.key is None or not (self._redirect if blob.redirect is None else blob.redirect):
+            return None
+        return await self._store.url(blob.key, URL_SECONDS)
 
     async def open(self, key: str, start: int, length: int) -> IObjectReader:
         """`length` bytes from `start` on of a blob's object. Raises ObjectMissing."""

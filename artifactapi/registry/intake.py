@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 
 from artifactapi.metadata import uploads as rows
 from artifactapi.metadata.database import Database
+from artifactapi.metadata.patient import Patient
 from artifactapi.metadata.uploads import Session
-from artifactapi.objects.interface import IObjectStore, IObjectWriter
+from artifactapi.objects.interface import IObjectStore, IObjectWriter, State, Superseded
 from artifactapi.oci.errors import UploadConflict
 from artifactapi.oci.hashing import Hasher
 from artifactapi.threads import Threads
@@ -36,8 +37,8 @@ class Body(Protocol):
 class Intake:
     """Hashes and stores bytes in threads while the next arrive.
 
-    The first INLINE bytes of a session are kept in its row; beyond, they go to the store. Nothing is durable
-    before `settle` has returned and its session was written to the row.
+    The first INLINE bytes of a session are kept in its row; beyond, they go to the store. The row follows when the
+    store says that bytes have become durable, and with what `settle` returns.
     """
 
     def __init__(self, session: Session, database: Database, store: IObjectStore, hashing: Threads) -> None:
@@ -49,6 +50,9 @@ class Intake:
         self._content = session.content
         self._writer: IObjectWriter | None = None
         self._hasher: Hasher | None = None
+        # The hash at the places where a checkpoint may be, by the number of bytes before them.
+        self._marks: dict[int, bytes] = {}
+        self._written = 0
 
     @property
     def used_store(self) -> bool:
@@ -65,11 +69,13 @@ class Intake:
         else:
             await self._write(self._writer, pieces)
 
-    async def settle(self) -> Session:
+    async def settle(self, last: bool) -> Session:
         """Make the bytes durable; returns the session that describes them, to be written to its row."""
+        if last and self._writer is None and self._must_seal():
+            await self._open()
         if self._writer is None:
             return replace(self._session, offset=self._offset, content=self._content)
-        state = await self._writer.settle()
+        state = await self._writer.settle(last)
         hash_state = self._hasher.export() if self._hasher else None
         return replace(self._session, offset=self._offset, content=None, hash_state=hash_state, store_state=state)
 
@@ -78,28 +84,74 @@ class Intake:
         if self._writer is not None:
             await self._writer.close()
 
+    def _must_seal(self) -> bool:
+        session = self._session
+        return self._content is None and not self._store.is_sealed(session.store_state or {})
+
     async def _begin(self, pieces: Sequence[bytes]) -> None:
-        state = self._session.store_state
-        if state is None:
-            state = {}
+        if self._session.store_state is None:
             # The row knows of the object before its first byte is written: a crash leaves nothing unknown.
-            self._session = replace(self._session, store_state=state)
+            self._session = replace(self._session, store_state={})
             if not await rows.advance(self._database, self._session):
                 raise UploadConflict("another request has taken over this upload")
-        writer = self._writer = await self._store.writer(self._session.key, state, self._session.fence)
-        self._hasher = resume(self._session)
+        writer = await self._open()
         first = [self._content, *pieces] if self._content else pieces
         self._content = None
         await self._write(writer, first)
 
+    async def _open(self) -> IObjectWriter:
+        session = self._session
+        self._hasher = resume(session)
+        self._written = session.offset if session.content is None else 0
+        writer = await self._store.writer(session.key, session.store_state or {}, session.fence, self._checkpoint)
+        self._writer = writer
+        return writer
+
     async def _write(self, writer: IObjectWriter, pieces: Sequence[bytes]) -> None:
-        work: list[Coroutine[Any, Any, None]] = [writer.write(pieces)]
+        while pieces:
+            now, pieces = cut(pieces, writer.room)
+            if writer.room is None:
+                await together(writer.write(now), self._hash(now))
+            else:
+                await self._hash(now)
+                self._mark(now)  # before a checkpoint can ask for it
+                await writer.write(now)
+
+    async def _hash(self, pieces: Sequence[bytes]) -> None:
         if self._hasher is not None:
-            work.append(self._hashing.run(update, self._hasher, pieces))
-        done = await DeferredList([Deferred.fromCoroutine(w) for w in work], consumeErrors=True)
-        for _, result in done:
-            if isinstance(result, Failure):
-                result.raiseException()
+            await self._hashing.run(update, self._hasher, pieces)
+
+    def _mark(self, pieces: Sequence[bytes]) -> None:
+        self._written += sum(map(len, pieces))
+        if self._hasher is not None:
+            self._marks[self._written] = self._hasher.export()
+
+    async def _checkpoint(self, state: State, length: int) -> None:
+        """Let the row follow the bytes that are durable by now. Raises Superseded."""
+        hash_state = self._marks.pop(length, None)
+        self._marks = {at: mark for at, mark in self._marks.items() if at > length}
+        durable = replace(self._session, offset=length, content=None, hash_state=hash_state, store_state=state)
+        if not await rows.advance(Patient(self._database), durable):
+            raise Superseded
+
+
+def cut(pieces: Sequence[bytes], size: int | None) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """The first `size` bytes (None: all), and the rest."""
+    if size is None:
+        return pieces, ()
+    for number, piece in enumerate(pieces):
+        if size <= len(piece):
+            rest = [piece[size:], *pieces[number + 1 :]] if size < len(piece) else pieces[number + 1 :]
+            return [*pieces[:number], piece[:size]], rest
+        size -= len(piece)
+    return pieces, ()
+
+
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """Run them at the same time to their ends; then raise what one of them raised."""
+    for _, result in await DeferredList([Deferred.fromCoroutine(w) for w in work], consumeErrors=True):
+        if isinstance(result, Failure):
+            result.raiseException()
 
 
 def resume(session: Session) -> Hasher | None:

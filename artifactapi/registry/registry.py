@@ -27,13 +27,13 @@ class Registry:
     referrers: ReferrersOf
 
     @classmethod
-    def over(cls, database: Database, store: IObjectStore, hashing: Threads) -> Registry:
-        """The registry over these parts."""
+    def over(cls, database: Database, store: IObjectStore, hashing: Threads, redirect: bool = False) -> Registry:
+        """The registry over these parts; `redirect`: pulls go to the store, where a repo does not say otherwise."""
         repos = Repos(database)
         return cls(
             repos,
             Uploads(database, store, hashing),
-            Blobs(database, store, repos),
+            Blobs(database, store, repos, redirect),
             Manifests(database, hashing, repos),
             Tags(database),
             ReferrersOf(database, hashing, repos),

@@ -12,6 +12,7 @@ from artifactapi.oci.names import ImageName, parse_repo_name
 
 PACKAGE_TYPES = ("docker",)
 REPO_TYPES = ("local",)
+SWITCHES = ("allow_delete", "redirect")
 FIELDS = ("name", "package_type", "repo_type", "settings")
 
 
@@ -159,9 +160,9 @@ def check_settings(settings: object, errors: list[FieldInvalid]) -> dict[str, An
         errors.append(FieldInvalid("settings", "settings must be a JSON object"))
         return {}
     for key, value in settings.items():
-        if key == "allow_delete":
+        if key in SWITCHES:
             if value is not None and not isinstance(value, bool):
-                errors.append(FieldInvalid("settings.allow_delete", "allow_delete must be true or false"))
+                errors.append(FieldInvalid(f"settings.{key}", f"{key} must be true or false"))
         elif key == "description":
             if value is not None and not (isinstance(value, str) and len(value) <= 1000 and printable(value)):
                 errors.append(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Awaitable
 from uuid import UUID, uuid4
 
 from twisted.logger import Logger
 
 from artifactapi.metadata import uploads as rows
 from artifactapi.metadata.database import Database
+from artifactapi.metadata.patient import Patient
 from artifactapi.metadata.uploads import Session
-from artifactapi.objects.interface import IObjectStore, ObjectMissing, Superseded
+from artifactapi.objects.interface import Committed, IObjectStore, ObjectMissing, Superseded
 from artifactapi.oci.digest import Digest, digest_of
 from artifactapi.oci.errors import (
     BlobUploadUnknown,
@@ -83,7 +84,7 @@ class Uploads:
         session = await rows.cancel(self._database, name, upload_id)
         if session is None:
             raise unknown(upload_id)
-        await self._delete(session)
+        await self._abort(session)
 
     async def count(self) -> int:
         """Open sessions of all replicas."""
@@ -104,9 +105,9 @@ class Uploads:
         intake = Intake(session, self._database, self._store, self._hashing)
         try:
             gone = await self._drain(intake, body)
-            session = await intake.settle()
+            session = await intake.settle(last and not gone)
             # The last bytes of a small blob go straight into its row; all others are recorded before they count.
-            if (not last or gone or intake.used_store) and not await rows.advance(self._database, session):
+            if (not last or gone or intake.used_store) and not await rows.advance(Patient(self._database), session):
                 raise taken_over()
         except Superseded:
             raise taken_over() from None
@@ -131,13 +132,15 @@ class Uploads:
         if actual != digest:
             await self._drop(session)
             raise DigestInvalid("the content does not have this digest", {"digest": str(digest), "actual": str(actual)})
-        if session.content is None:
-            await self._store_commit(session)
-        key = await rows.finish(self._database, session, digest)
+        committed = await self._store_commit(session)
+        # Of bytes that are in the row, some may have been on their way to the store already when a replica died.
+        leftovers = session.store_state is not None if committed is None else committed.leftovers
+        mine = committed.key if committed else None
+        key = await rows.finish(self._database, session, digest, mine, leftovers)
         if key is None:
             raise taken_over()
-        if session.store_state is not None and key != session.key:
-            await self._delete(session)
+        if mine is not None and key != mine:
+            await self._free(self._store.delete([mine]))
 
     async def _digest(self, session: Session, algorithm: str) -> Digest:
         if session.content is not None:
@@ -147,9 +150,10 @@ class Uploads:
 
     async def _read_again(self, session: Session, algorithm: str) -> Digest:
         # An algorithm that nobody announced (4c is only a hint): the committed bytes are read once more.
-        await self._store_commit(session)
+        committed = await self._store_commit(session)
+        assert committed is not None
         hasher = Hasher(algorithm)
-        reader = await self._store.open(session.key, 0, session.offset)
+        reader = await self._store.open(committed.key, 0, session.offset)
         try:
             while data := await reader.read():
                 await self._hashing.run(hasher.update, data)
@@ -157,9 +161,12 @@ class Uploads:
             reader.close()
         return hasher.digest()
 
-    async def _store_commit(self, session: Session) -> None:
+    async def _store_commit(self, session: Session) -> Committed | None:
+        """Its object; None if it needs none."""
+        if session.content is not None:
+            return None
         try:
-            await self._store.commit(session.key, session.store_state or {}, session.fence)
+            return await self._store.commit(session.key, session.store_state or {}, session.fence)
         except Superseded:
             raise taken_over() from None
         except ObjectMissing as missing:
@@ -168,14 +175,16 @@ class Uploads:
     async def _drop(self, session: Session) -> None:
         dropped = await rows.cancel(self._database, session.name, session.id)
         if dropped is not None:
-            await self._delete(replace(session, store_state=dropped.store_state))
+            await self._abort(dropped)
 
-    async def _delete(self, session: Session) -> None:
-        """Free the bytes now. The key stays in the outbox for a while: see the schema."""
-        if session.store_state is None:
-            return
+    async def _abort(self, session: Session) -> None:
+        if session.store_state is not None:
+            await self._free(self._store.abort(session.key, None))
+
+    async def _free(self, deleting: Awaitable[None]) -> None:
+        """Free bytes now. Their key stays in the outbox for a while: see the schema."""
         try:
-            await self._store.delete([session.key])
+            await deleting
         except OciError:
             log.failure("an object that nobody names could not be deleted yet")
 

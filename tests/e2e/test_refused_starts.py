@@ -123,7 +123,7 @@ def limited(daemon: Daemon) -> list[str]:
 )
 def test_a_database_that_does_not_answer(daemon: Daemon, url: str, why: str):
     """The database's server is not there, or its URL is none; the password is nowhere."""
-    daemon.spawn(database_url=url)
+    daemon.spawn(database_url=url, start_patience="0")
     said = reason(daemon)
     assert said.startswith("cannot connect to the database: ")
     assert why in said

@@ -15,7 +15,7 @@ import pytest
 from artifactapi.metadata.schema import LOCK
 from tests.client import Client, digest_of
 from tests.daemon import Daemon, eventually, url_of
-from tests.e2e.content import MIB, NAME, Content, offset_of, start_upload
+from tests.e2e.content import MIB, NAME, Content, offset_of, some_content, start_upload
 
 
 def refuses(client: Client) -> bool:
@@ -67,6 +67,40 @@ def test_a_running_upload_ends(daemon: Daemon):
     assert client.send("GET", f"/v2/{NAME}/blobs/{digest_of(content)}").body == content
 
 
+def test_the_balancer_is_told_first(daemon: Daemon):
+    """With --drain-seconds /readyz is 503 while new requests are served; then the port closes, and running ones end."""
+    client, content = daemon.start("--drain-seconds", "3"), os.urandom(8 * MIB)
+    kept, location = some_content(client), start_upload(client)
+    connection = begin(client, "PATCH", location, f"Content-Length: {len(content)}")
+    connection.sendall(content[: 4 * MIB])
+    assert client.send("GET", "/readyz").status == 200
+    daemon.process.send_signal(signal.SIGTERM)
+    eventually(lambda: client.send("GET", "/readyz").status == 503)
+    assert client.send("GET", "/readyz").json["service"] == "stopping"
+    kept.check(client)
+    eventually(lambda: refuses(client))
+    connection.sendall(content[4 * MIB :])
+    assert read_all(connection).startswith(b"HTTP/1.1 202 ")
+    assert daemon.wait() == 0
+    assert daemon.postgres() == []
+
+
+def test_more_signals(daemon: Daemon):
+    """Further signals to a daemon that stops change nothing: a running request ends all the same."""
+    client, content = daemon.start(), os.urandom(2 * MIB)
+    connection = begin(client, "PATCH", start_upload(client), f"Content-Length: {len(content)}")
+    connection.sendall(content[:MIB])
+    eventually(lambda: list((daemon.data / "staging").rglob("*")))
+    for number, told in enumerate((signal.SIGTERM, signal.SIGTERM, signal.SIGINT)):
+        daemon.process.send_signal(told)
+        eventually(lambda number=number: daemon.text().count("stopping already") == number)
+        eventually(lambda: refuses(client))
+    connection.sendall(content[MIB:])
+    assert read_all(connection).startswith(b"HTTP/1.1 202 ")
+    assert daemon.wait() == 0
+    assert "Traceback" not in daemon.text()
+
+
 @pytest.mark.parametrize("size", [60_000, 200_000, 32 * MIB], ids=["row", "small file", "file"])
 def test_a_running_download_ends(daemon: Daemon, size: int):
     """A client that was reading when SIGTERM came gets every byte, though it is slow; then the daemon ends with 0."""
@@ -111,12 +145,16 @@ def test_what_does_not_end_is_cut(daemon: Daemon):
     assert client.send("PUT", f"{location}?digest={digest_of(content)}").status == 201
 
 
-@pytest.mark.parametrize("moment", ["starting up", "accepts connections"])
-def test_a_start_that_is_stopped(daemon_of: Callable[[str], Daemon], moment: str):
+@pytest.mark.parametrize(
+    "moment",
+    [lambda daemon: daemon.data.exists(), lambda daemon: "accepts connections" in daemon.text()],
+    ids=["first", "last"],
+)
+def test_a_start_that_is_stopped(daemon_of: Callable[[str], Daemon], moment: Callable[[Daemon], bool]):
     """SIGTERM while it starts for the first time ends it with 0, nothing is left, and the next start is whole."""
     daemon = daemon_of("own")
     daemon.spawn()
-    eventually(lambda: moment in daemon.text())
+    eventually(lambda: moment(daemon))
     assert daemon.stop() == 0, daemon.text()
     assert "CRITICAL artifactapi" not in daemon.text()
     assert daemon.postgres() == []

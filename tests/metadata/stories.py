@@ -55,12 +55,19 @@ async def started(db: Queryable, name: ImageName = NAME, size: int | None = None
     return stored
 
 
+async def finish(db: Queryable, session: Session, digest: Digest) -> str | None:
+    """As the registry does it: the object is under the session's key."""
+    inline = session.content is not None
+    leftovers = inline and session.store_state is not None
+    return await uploads.finish(db, session, digest, None if inline else session.key, leftovers)
+
+
 async def push(db: Queryable, text: str, name: ImageName = NAME, size: int | None = None) -> Digest:
     """A blob of the image, inline or (`size`) in the store; its digest is the text's."""
     made = await started(db, name, size)
     content = text.encode()
     made = made if size is not None else replace(made, offset=len(content), content=content)
-    assert await uploads.finish(db, made, digest(text)) is not None
+    assert await finish(db, made, digest(text)) is not None
     return digest(text)
 
 

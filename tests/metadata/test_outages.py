@@ -93,6 +93,33 @@ async def test_a_transaction_that_idled_too_long(pool, onlooker):
     await recovers(database)
 
 
+async def test_a_lost_transaction_in_the_log(pool, onlooker, logged):
+    """A transaction whose connection dies is a line in the log, and another one for the connection: no traceback."""
+    database = await pool(1)
+    call = Deferred.fromCoroutine(database.transaction(lambda transaction: transaction.query("SELECT pg_sleep(10)")))
+    await eventually(lambda: onlooker.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == 1)
+    onlooker.kill(onlooker.backends())
+    with pytest.raises(Unavailable):
+        await call.addTimeout(PATIENCE, reactor)
+    await recovers(database)
+    assert [str(event["log_level"].name) for event in logged] == ["warn", "warn"]
+    assert not any("log_failure" in event for event in logged)
+
+
+async def test_an_error_in_a_transaction_whose_connection_died(pool, onlooker):
+    """The work's own error is what its caller gets, although nothing can be rolled back; the connection is replaced."""
+    database = await pool(1)
+
+    async def work(transaction):
+        await transaction.query("SELECT 1")
+        onlooker.kill(onlooker.backends())
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await in_time(database.transaction(work))
+    await recovers(database)
+
+
 async def test_waiting_callers_get_the_new_connections(pool, onlooker):
     """Callers that wait while every connection dies are served by those that replace them."""
     database = await pool(1)

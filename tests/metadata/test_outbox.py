@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from artifactapi.metadata import outbox
+from artifactapi.metadata.outbox import Doomed
+
+
+async def keys(database, count):
+    """The keys that are due."""
+    return [doomed.key for doomed in await outbox.due(database, count)]
 
 
 async def test_due(database, onlooker):
@@ -11,16 +17,29 @@ async def test_due(database, onlooker):
         "INSERT INTO doomed_objects (key, after)"
         " SELECT 'k' || n, now() - make_interval(secs => n) FROM generate_series(-2, 5) n WHERE n <> 0"
     )
-    assert await outbox.due(database, 3) == ["k5", "k4", "k3"]
-    assert await outbox.due(database, 100) == ["k5", "k4", "k3", "k2", "k1"]
+    assert await keys(database, 3) == ["k5", "k4", "k3"]
+    assert await keys(database, 100) == ["k5", "k4", "k3", "k2", "k1"]
+
+
+async def test_what_is_due(database, onlooker):
+    """A committed object and what was staged for one are told apart, and what must stay of the latter is said."""
+    onlooker.rows(
+        "INSERT INTO doomed_objects (key, store_state, keep, after) VALUES"
+        " ('a', NULL, NULL, now()), ('b', '{}', NULL, now() + '1 us'), ('c', '{\"length\": 1}', 'd', now() + '2 us')"
+    )
+    assert await outbox.due(database, 100) == [
+        Doomed("a", False, None),
+        Doomed("b", True, None),
+        Doomed("c", True, "d"),
+    ]
 
 
 async def test_done(database, onlooker):
     """What is gone is forgotten, also if it was forgotten already."""
     onlooker.rows("INSERT INTO doomed_objects (key, after) VALUES ('a', now()), ('b', now()), ('c', now())")
     for _ in range(2):
-        await outbox.done(database, ["a", "c", "never there"])
-        assert await outbox.due(database, 100) == ["b"]
+        await outbox.done(database, [Doomed(key, False, None) for key in ("a", "c", "never there")])
+        assert await keys(database, 100) == ["b"]
     await outbox.done(database, [])
 
 

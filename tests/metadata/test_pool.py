@@ -266,6 +266,26 @@ async def test_stuck_statements(pool, onlooker, monkeypatch):
     assert await in_time(database.one("SELECT pg_backend_pid() <> %s", (before,))) == (True,)
 
 
+async def test_an_unlimited_transaction(pool, onlooker):
+    """A transaction that may take as long as it likes outlasts every limit; the next one has them again."""
+    clock = Late(reactor)
+    database = await pool(1, clock=clock)
+    onlooker.rows("SELECT pg_advisory_lock(1)")
+
+    async def work(transaction):
+        limits = await transaction.one("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+        await transaction.query("SELECT pg_advisory_xact_lock(1)")
+        return limits
+
+    long = Deferred.fromCoroutine(database.transaction(work, unlimited=True))
+    await eventually(lambda: onlooker.waiting() == 1)
+    clock.late = 10 * module.STUCK_SECONDS
+    database._retire_stuck()
+    onlooker.rows("SELECT pg_advisory_unlock(1)")
+    assert await long.addTimeout(5, reactor) == ("0", "0")
+    assert await database.one("SHOW lock_timeout") == ("5s",)
+
+
 class Late:
     """The reactor, whose clock has gone on."""
 

@@ -18,6 +18,7 @@ from tests.metadata.stories import (
     OTHER,
     Held,
     digest,
+    finish,
     make_repos,
     push,
     session,
@@ -106,7 +107,7 @@ async def test_advance_after_a_take_over(db):
 async def test_finish_inline(db, doomed):
     """A small blob is in its row, linked to its image; the session is over."""
     made = replace(await started(db), offset=5, content=b"bytes")
-    assert await uploads.finish(db, made, digest("bytes")) == ""
+    assert await finish(db, made, digest("bytes")) == ""
     assert await blobs.find(db, NAME, digest("bytes")) == Blob(digest("bytes"), 5, None, b"bytes")
     assert await blobs.find(db, OTHER, digest("bytes")) is None
     assert await uploads.find(db, NAME, made.id) is None
@@ -116,7 +117,7 @@ async def test_finish_inline(db, doomed):
 async def test_finish_in_the_store(db, doomed):
     """A large blob is under the session's key, which nobody may delete."""
     made = await started(db, size=BIG)
-    assert await uploads.finish(db, made, digest("big")) == made.key
+    assert await finish(db, made, digest("big")) == made.key
     assert await blobs.find(db, NAME, digest("big")) == Blob(digest("big"), BIG, made.key, None)
     assert doomed() == set()
 
@@ -124,15 +125,15 @@ async def test_finish_in_the_store(db, doomed):
 async def test_finish_twice(db):
     """A session ends once."""
     made = await started(db, size=BIG)
-    await uploads.finish(db, made, digest("big"))
-    assert await uploads.finish(db, made, digest("big")) is None
+    await finish(db, made, digest("big"))
+    assert await finish(db, made, digest("big")) is None
 
 
 async def test_finish_after_a_take_over(db, doomed, onlooker):
     """A writer that lost the session ends nothing: no blob, no image, no object to delete."""
     loser = await started(db, size=BIG)
     await uploads.claim(db, NAME, loser.id, BIG)
-    assert await uploads.finish(db, loser, digest("big")) is None
+    assert await finish(db, loser, digest("big")) is None
     assert onlooker.value("SELECT count(*) FROM blobs") == onlooker.value("SELECT count(*) FROM images") == 0
     assert await uploads.count(db) == 1
     assert doomed() == set()
@@ -141,13 +142,31 @@ async def test_finish_after_a_take_over(db, doomed, onlooker):
 async def test_finish_of_a_known_digest(db, doomed, onlooker):
     """The first object of a digest stays, whichever image it came by; the later one goes to the outbox."""
     first, second = await started(db, size=BIG), await started(db, ELSEWHERE, size=BIG)
-    await uploads.finish(db, first, digest("big"))
+    await finish(db, first, digest("big"))
     onlooker.rows("UPDATE blobs SET touched_at = '2000-01-01'")
-    assert await uploads.finish(db, second, digest("big")) == first.key
+    assert await finish(db, second, digest("big")) == first.key
     for name in (NAME, ELSEWHERE):
         assert (await blobs.find(db, name, digest("big"))).key == first.key
     assert doomed() == {second.key}
     assert onlooker.value("SELECT now() - touched_at < '1 minute' FROM blobs"), "a promise was made just now"
+
+
+async def test_finish_with_leftovers(db, doomed, onlooker):
+    """What others staged beside the object goes to the outbox, with the object itself named as what must stay."""
+    made = await started(db, size=BIG)
+    final = f"{made.key}.2-1"
+    assert await uploads.finish(db, made, digest("big"), final, True) == final
+    assert doomed() == {made.key}
+    assert onlooker.value("SELECT keep FROM doomed_objects WHERE store_state IS NOT NULL") == final
+
+
+async def test_finish_of_a_known_digest_with_leftovers(db, doomed, onlooker):
+    """Nothing of the later object stays: one row of the outbox is for all of it."""
+    await push(db, "big", size=BIG)
+    made = await started(db, OTHER, size=BIG)
+    await uploads.finish(db, made, digest("big"), made.key, True)
+    assert doomed() == {made.key}
+    assert onlooker.value("SELECT keep IS NULL AND store_state IS NOT NULL FROM doomed_objects")
 
 
 async def test_finish_of_a_known_inline_digest(db, doomed):
@@ -155,7 +174,7 @@ async def test_finish_of_a_known_inline_digest(db, doomed):
     await push(db, "bytes")
     begun = replace(await started(db, OTHER), offset=5, content=b"bytes", store_state={})
     assert await uploads.advance(db, begun)
-    assert await uploads.finish(db, begun, digest("bytes")) == ""
+    assert await finish(db, begun, digest("bytes")) == ""
     assert doomed() == {begun.key}
 
 
@@ -163,7 +182,7 @@ async def test_finish_of_a_known_inline_digest(db, doomed):
 async def test_finishes_at_the_same_time(db, doomed, names, onlooker):
     """Of pushes of one digest that end together one key wins, the others are doomed, and every image has the blob."""
     sessions = [await started(db, name, size=BIG) for name in names]
-    keys = set(await together(*(uploads.finish(db, made, digest("big")) for made in sessions)))
+    keys = set(await together(*(finish(db, made, digest("big")) for made in sessions)))
     assert len(keys) == 1
     assert doomed() == {made.key for made in sessions} - keys
     assert {(await blobs.find(db, name, digest("big"))).key for name in names} == keys
@@ -178,7 +197,7 @@ async def test_finishes_and_mounts_at_the_same_time(db):
     for turn in range(10):
         image = replace(NAME, image=f"new/{turn}")
         sessions = [replace(await started(db, image), offset=len(t), content=t.encode()) for t in texts]
-        finishes = [uploads.finish(db, made, digest(t)) for made, t in zip(sessions, texts, strict=True)]
+        finishes = [finish(db, made, digest(t)) for made, t in zip(sessions, texts, strict=True)]
         mounts = [blobs.mount(db, image, digest(t), None) for t in reversed(texts)]
         assert await together(*(w for pair in zip(finishes, mounts, strict=True) for w in pair)) == ["", True] * 4
         assert len(await blobs.find_all(db, [(image, digest(t)) for t in texts])) == 4
@@ -200,9 +219,9 @@ async def test_cancel_and_finish_at_the_same_time(db, doomed, onlooker):
     """Either the blob is there and its object stays, or it is not and its object goes: never both, never neither."""
     for turn in range(10):
         made = await started(db, size=BIG)
-        finish = uploads.finish(db, made, digest(f"blob {turn}"))
+        finishing = finish(db, made, digest(f"blob {turn}"))
         cancel = uploads.cancel(db, NAME, made.id)
-        await together(*((finish, cancel) if turn % 2 else (cancel, finish)))
+        await together(*((finishing, cancel) if turn % 2 else (cancel, finishing)))
         kept = {key for (key,) in onlooker.rows("SELECT object_key FROM blobs")}
         assert (made.key in kept) != (made.key in doomed())
 
@@ -218,7 +237,7 @@ async def test_a_repo_is_deleted_behind_a_finish(db, doomed, onlooker, known):
     if known:
         await push(db, "first blob of the image")
     made = await started(db, size=BIG)
-    finishing = Held(db, lambda transaction: uploads.finish(transaction, made, digest("big")))
+    finishing = Held(db, lambda transaction: finish(transaction, made, digest("big")))
     assert await finishing.worked == made.key
     deleting = Held(db, delete_repo)
     await eventually(lambda: onlooker.waiting() == 1)
@@ -236,7 +255,7 @@ async def test_a_finish_behind_the_deletion_of_its_repo(db, doomed, onlooker, kn
     made = await started(db, size=BIG)
     deleting = Held(db, delete_repo)
     await deleting.worked
-    [_, finished] = await together(commit_when_waiting(deleting, onlooker), uploads.finish(db, made, digest("big")))
+    [_, finished] = await together(commit_when_waiting(deleting, onlooker), finish(db, made, digest("big")))
     assert finished is None
     assert onlooker.value("SELECT count(*) FROM blobs WHERE size = %s", BIG) == 0
     assert doomed() == {made.key}

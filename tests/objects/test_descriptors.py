@@ -7,12 +7,12 @@ import os
 import pytest
 
 from artifactapi.objects.interface import ObjectMissing, Superseded
-from tests.objects.contract import has_lost, is_missing, new_key, put, stage
+from tests.objects.contract import has_lost, is_missing, new_key, put, stage, writer_of
 
 
 async def leave(store) -> None:
     """A writer, closed before it settled."""
-    writer = await store.writer(new_key(), {}, 1)
+    writer = await writer_of(store, new_key(), {}, 1)
     await writer.write([b"bytes"])
     await writer.close()
 
@@ -20,11 +20,11 @@ async def leave(store) -> None:
 async def lose(store) -> None:
     """A writer that is superseded, and one that comes too late."""
     key = new_key()
-    loser = await store.writer(key, {}, 1)
+    loser = await writer_of(store, key, {}, 1)
     await stage(store, key, b"bytes", fence=3)
     await has_lost(loser)
     with pytest.raises(Superseded):
-        await store.writer(key, {}, 2)
+        await writer_of(store, key, {}, 2)
     with pytest.raises(Superseded):
         await store.commit(key, {}, 2)
 
@@ -34,7 +34,7 @@ async def miss(store) -> None:
     await is_missing(store, new_key())
     key = new_key()
     await stage(store, key, b"short")
-    for late in (store.writer(key, {"length": 99}, 2), store.commit(key, {"length": 99}, 3)):
+    for late in (writer_of(store, key, {"length": 99}, 2), store.commit(key, {"length": 99}, 3)):
         with pytest.raises(ObjectMissing):
             await late
 
@@ -43,7 +43,7 @@ async def come_late(store) -> None:
     """A commit, and a writer after it."""
     key = await put(store, b"bytes")
     with pytest.raises(Superseded):
-        await store.writer(key, {}, 2)
+        await writer_of(store, key, {}, 2)
     await store.commit(key, {}, 1)
     await store.delete([key])
 

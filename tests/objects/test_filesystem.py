@@ -12,7 +12,7 @@ from artifactapi.objects import filesystem
 from artifactapi.objects.filesystem import FilesystemStore, os_errors
 from artifactapi.objects.interface import ObjectMissing, Superseded
 from artifactapi.oci.errors import StoreFull, Unavailable
-from tests.objects.contract import has_lost, holds, is_missing, new_key, put, stage
+from tests.objects.contract import has_lost, holds, is_missing, new_key, put, stage, writer_of
 
 LIMIT = 1024 * 1024
 
@@ -37,7 +37,7 @@ async def test_full_while_writing(store, disk_limit):
     """A write that no longer fits is StoreFull, 507; once there is room the upload goes on from what was settled."""
     key = new_key()
     state = await stage(store, key, b"a" * 1000)
-    writer = await store.writer(key, state, 2)
+    writer = await writer_of(store, key, state, 2)
     with disk_limit(LIMIT), pytest.raises(StoreFull) as full:
         await writer.write([b"b" * 900_000, b"c" * 900_000])
     await writer.close()
@@ -48,7 +48,7 @@ async def test_full_while_writing(store, disk_limit):
 
 async def test_no_space_left(store):
     """ENOSPC, as /dev/full gives it, is StoreFull."""
-    writer = await store.writer(new_key(), {}, 1)
+    writer = await writer_of(store, new_key(), {}, 1)
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, writer._descriptor)
     os.close(full)
@@ -80,7 +80,7 @@ async def test_broken_staging(store, tmp_path, broken):
     """A directory that takes no files makes writes and the check Unavailable, 503; it names no path, and it passes."""
     key = new_key()
     with broken(tmp_path / "store" / "staging"):
-        for attempt in (store.writer(key, {}, 1), store.check(), store.commit(key, {}, 1)):
+        for attempt in (writer_of(store, key, {}, 1), store.check(), store.commit(key, {}, 1)):
             with pytest.raises(Unavailable) as told:
                 await attempt
             assert told.value.status == 503
@@ -127,10 +127,10 @@ async def test_short_writes(store, monkeypatch):
 async def test_writes_beyond_what_the_kernel_keeps(store):
     """A writer that hands pages over to the kernel while it goes on loses none of them."""
     key = new_key()
-    writer = await store.writer(key, {}, 1)
+    writer = await writer_of(store, key, {}, 1)
     for n in range(5):
         await writer.write([bytes([n]) * (filesystem.WRITEBACK // 4 + 1)] * 2)
-    await store.commit(key, await writer.settle(), 1)
+    await store.commit(key, await writer.settle(False), 1)
     await holds(store, key, b"".join(bytes([n]) * (filesystem.WRITEBACK // 4 + 1) * 2 for n in range(5)))
 
 
@@ -138,13 +138,13 @@ async def test_two_processes(store, neighbour):
     """Another process takes an upload over and commits it: the first one's writer learns it at its next write."""
     key = new_key()
     state = await stage(store, key, b"one,")
-    loser = await store.writer(key, state, 2)
+    loser = await writer_of(store, key, state, 2)
     await loser.write([b"lost"])
     state = await stage(neighbour, key, b"two", state=state, fence=3)
     await has_lost(loser)
     await neighbour.commit(key, state, 3)
     with pytest.raises(Superseded):
-        await store.writer(key, state, 2)
+        await writer_of(store, key, state, 2)
     await holds(store, key, b"one,two")
 
 
@@ -155,11 +155,11 @@ async def test_commit_leaves_nothing_staged(store, tmp_path):
     assert list((tmp_path / "store" / "staging").iterdir()) == []
 
 
-async def test_delete_leaves_nothing_staged(store, tmp_path):
-    """After a delete neither files nor directories of the key are left."""
+async def test_abort_leaves_nothing_staged(store, tmp_path):
+    """After an abort neither files nor directories of the key are left."""
     key = new_key()
     await stage(store, key, b"bytes")
-    await store.delete([key])
+    await store.abort(key, None)
     assert list((tmp_path / "store" / "staging").iterdir()) == []
 
 
@@ -235,7 +235,7 @@ async def test_shorter_than_its_row(store, tmp_path):
     key = new_key()
     state = await stage(store, key, b"bytes")
     os.truncate(staged(tmp_path, key)[0], 3)
-    for late in (store.writer(key, state, 2), store.commit(key, state, 3)):
+    for late in (writer_of(store, key, state, 2), store.commit(key, state, 3)):
         with pytest.raises(ObjectMissing):
             await late
     await is_missing(store, key)
@@ -246,7 +246,7 @@ async def test_late_writer_behind_a_commit(store, neighbour, tmp_path, monkeypat
     key = new_key()
     in_between(monkeypatch, lambda: neighbour._commit(key, {}, 2))
     with pytest.raises(Superseded):
-        await store.writer(key, {}, 1)
+        await writer_of(store, key, {}, 1)
     assert files(tmp_path / "store") == [tmp_path / "store" / "objects" / key]
 
 
@@ -254,7 +254,7 @@ async def test_delete_behind_a_late_writer(store, neighbour, tmp_path, monkeypat
     """A delete that meets a writer which is just beginning takes no harm, nor does the writer."""
     key = new_key()
     in_between(monkeypatch, lambda: neighbour._delete([key]))
-    writer = await store.writer(key, {}, 1)
+    writer = await writer_of(store, key, {}, 1)
     await writer.write([b"bytes"])
     await writer.close()
     assert len(staged(tmp_path, key)) == 1

@@ -6,7 +6,7 @@ import pytest
 
 from artifactapi.objects.interface import ObjectMissing, Superseded
 from artifactapi.objects.observed import Observed
-from tests.objects.contract import has_lost, new_key
+from tests.objects.contract import has_lost, new_key, writer_of
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ async def test_each_operation_is_told(store, told):
     """Every operation that worked is told once, in its order, with its name and its seconds."""
     key = new_key()
     await store.check()
-    writer = await store.writer(key, {}, 1)
+    writer = await writer_of(store, key, {}, 1)
     await writer.write([b"bytes"])
-    state = await writer.settle()
+    state = await writer.settle(False)
     await writer.close()
     await store.commit(key, state, 1)
     (await store.open(key, 0, 5)).close()
@@ -40,8 +40,8 @@ async def test_each_operation_is_told(store, told):
 async def test_errors_are_told_and_passed_on(store, told):
     """An operation that failed is told with the name of its error, which its caller gets."""
     key = new_key()
-    loser = await store.writer(key, {}, 1)
-    await store.writer(key, {}, 2)
+    loser = await writer_of(store, key, {}, 1)
+    await writer_of(store, key, {}, 2)
     await has_lost(loser)
     with pytest.raises(Superseded):
         await store.commit(key, {}, 1)

@@ -10,7 +10,7 @@ from typing import Any
 from zope.interface import implementer
 
 from artifactapi.metadata.database import Database
-from artifactapi.objects.interface import IObjectReader, IObjectStore, IObjectWriter, State
+from artifactapi.objects.interface import Checkpoint, Committed, IObjectReader, IObjectStore, IObjectWriter, State
 
 STATEMENTS = {
     "INSERT INTO upload_sessions": "start",
@@ -91,13 +91,22 @@ class SteppedStore:
         """A step."""
         await self._steps.take("check", self._store.check)
 
-    async def writer(self, key: str, state: State, fence: int) -> IObjectWriter:
-        """A step, and so are its writes."""
-        return SteppedWriter(await self._steps.take("writer", self._store.writer, key, state, fence), self._steps)
+    def is_sealed(self, state: State) -> bool:
+        """No step: it asks nobody."""
+        return self._store.is_sealed(state)
 
-    async def commit(self, key: str, state: State, fence: int) -> None:
+    async def writer(self, key: str, state: State, fence: int, checkpoint: Checkpoint) -> IObjectWriter:
+        """A step, and so are its writes."""
+        writer = await self._steps.take("writer", self._store.writer, key, state, fence, checkpoint)
+        return SteppedWriter(writer, self._steps)
+
+    async def commit(self, key: str, state: State, fence: int) -> Committed:
         """A step."""
-        await self._steps.take("commit", self._store.commit, key, state, fence)
+        return await self._steps.take("commit", self._store.commit, key, state, fence)
+
+    async def url(self, key: str, seconds: int) -> str | None:
+        """No step: it asks nobody."""
+        return await self._store.url(key, seconds)
 
     async def open(self, key: str, start: int, length: int) -> IObjectReader:
         """A step."""
@@ -106,6 +115,10 @@ class SteppedStore:
     async def delete(self, keys: Sequence[str]) -> None:
         """A step."""
         await self._steps.take("delete", self._store.delete, keys)
+
+    async def abort(self, key: str, keep: str | None) -> None:
+        """A step."""
+        await self._steps.take("abort", self._store.abort, key, keep)
 
 
 @implementer(IObjectWriter)
@@ -116,13 +129,18 @@ class SteppedWriter:
         self._writer = writer
         self._steps = steps
 
+    @property
+    def room(self) -> int | None:
+        """The writer's."""
+        return self._writer.room
+
     async def write(self, pieces: Sequence[bytes]) -> None:
         """A step."""
         await self._steps.take("write", self._writer.write, pieces)
 
-    async def settle(self) -> State:
+    async def settle(self, last: bool) -> State:
         """A step."""
-        return await self._steps.take("settle", self._writer.settle)
+        return await self._steps.take("settle", self._writer.settle, last)
 
     async def close(self) -> None:
         """No step: a process that dies closes its files."""

@@ -79,8 +79,8 @@ STORIES = {
     read_again: (
         "claim", "advance", "writer", "write", "settle", "advance 2", "commit", "open", "commit 2", "finish",
     ),
-    mismatch: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "delete"),
-    cancelled: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "delete"),
+    mismatch: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "abort"),
+    cancelled: ("claim", "advance", "writer", "write", "settle", "advance 2", "cancel", "abort"),
     small: ("claim", "advance", "claim 2", "finish"),
 }  # fmt: skip
 NAMES = [pytest.param(story, id=story.__name__) for story in STORIES]
@@ -150,14 +150,17 @@ async def is_there(registry: Registry, name: ImageName, digest: Digest) -> bool:
 
 
 @pytest.mark.parametrize(
-    "step", ["before due", "after due", "before delete", "after delete", "before done", "after done"]
+    "step", ["before due", "after due", "before abort", "after abort", "before done", "after done"]
 )
 async def test_death_of_a_sweep(registry, stepped, database, store, directory, step):
     """A sweep that dies at any step is done by the next one."""
     session = await registry.uploads.start(BASE)
     await registry.uploads.append(BASE, session.id, Pieces(BIG), 0)
     await database.query("DELETE FROM upload_sessions")
-    await database.query("INSERT INTO doomed_objects (key, after) VALUES (%s, now())", (session.key,))
+    await database.query(
+        "INSERT INTO doomed_objects (key, store_state, after) VALUES (%s, %s, now())",
+        (session.key, "{}"),
+    )
     steps = die_at(step)
     with pytest.raises(Died):
         await outbox.sweep(SteppedDatabase(database, steps), SteppedStore(store, steps))

@@ -12,10 +12,11 @@ from tests.registry.bodies import BIG, NAME, outcomes, push
 from tests.registry.steps import SteppedStore, Steps
 
 
-async def doom(database, keys: list[str], after: str = "now()") -> None:
+async def doom(database, keys: list[str], after: str = "now()", state: str | None = None) -> None:
     """Put these into the outbox."""
     await database.query(
-        f"INSERT INTO doomed_objects (key, after) SELECT k, {after} FROM unnest(%s::text[]) k", (keys,)
+        f"INSERT INTO doomed_objects (key, store_state, after) SELECT k, %s, {after} FROM unnest(%s::text[]) k",
+        (state, keys),
     )
 
 
@@ -25,7 +26,8 @@ async def test_sweep(registry, database, store, directory):
     blob = await registry.blobs.find(NAME, digest)
     due, later = [await put(store, b"due") for _ in range(3)], await put(store, b"later")
     await stage(store, "blobs/st/staged", b"bytes")
-    await doom(database, [*due, "blobs/st/staged", "blobs/go/gone"])
+    await doom(database, [*due, "blobs/go/gone"])
+    await doom(database, ["blobs/st/staged"], state="{}")
     await doom(database, [later], "now() + interval '1 hour'")
     assert await outbox.sweep(database, store) == 5
     assert balance.objects(directory) == {later, blob.key}

@@ -263,7 +263,7 @@ async def test_a_store_that_cannot_delete(registry, stepped, directory):
     """A session whose bytes cannot be deleted now is cancelled all the same; a sweep deletes them later."""
     session = await registry.uploads.start(NAME)
     await registry.uploads.append(NAME, session.id, Pieces(BIG), None)
-    failing = stepped(Steps(lambda step: fail(Unavailable("away")) if step == "before delete" else None)).uploads
+    failing = stepped(Steps(lambda step: fail(Unavailable("away")) if step == "before abort" else None)).uploads
     await failing.cancel(NAME, session.id)
     assert balance.staged(directory) == {session.key}
     assert await registry.uploads.count() == 0
@@ -285,7 +285,7 @@ async def test_staged_bytes_that_are_gone(registry, store, rest):
     """A session whose bytes somebody deleted is told to be unknown, so that the client pushes anew."""
     session = await registry.uploads.start(NAME)
     await registry.uploads.append(NAME, session.id, Pieces(BIG), None)
-    await store.delete([session.key])
+    await store.abort(session.key, None)
     with pytest.raises(BlobUploadUnknown):
         await registry.uploads.finish(NAME, session.id, digest_of(BIG + rest), Pieces(*filter(None, [rest])), None)
     await registry.uploads.cancel(NAME, session.id)

@@ -24,12 +24,10 @@ async def migrate(database: Database) -> None:
 
     A database that is ahead of this code (a newer replica has migrated it) is left as it is: changes only add.
     """
-    await database.transaction(_migrate)
+    await database.transaction(_migrate, unlimited=True)
 
 
 async def _migrate(transaction: Transaction) -> None:
-    await transaction.query("SET LOCAL lock_timeout = 0")
-    await transaction.query("SET LOCAL statement_timeout = 0")
     await transaction.query("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
     await transaction.query(
         "CREATE TABLE IF NOT EXISTS schema_versions (version int PRIMARY KEY, applied_at timestamptz DEFAULT now())"

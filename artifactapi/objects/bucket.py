@@ -1,0 +1,212 @@
+"""A bucket: the calls to S3 that the store is made of, in threads, with their errors translated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from twisted.logger import Logger
+
+from artifactapi.objects.interface import ObjectMissing
+from artifactapi.oci.errors import StoreFull, Unavailable
+from artifactapi.threads import Threads
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = Logger()
+
+AT_ONCE = 1000  # keys in one DeleteObjects, by the protocol
+MISSING = ("NoSuchKey", "404", "NotFound")
+LOST = ("InvalidPart", "InvalidPartOrder", "EntityTooSmall")
+FULL = ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
+RETRY = {"Retry-After": "2"}
+
+
+class UploadMissing(Exception):
+    """The multipart upload is not there: completed, aborted, or never begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Which bucket, and where. Credentials come the ways boto3 knows."""
+
+    bucket: str
+    endpoint: str | None
+    region: str
+    prefix: str
+
+
+class Bucket:
+    """The one client of a process, shared by its threads."""
+
+    def __init__(self, location: Location, threads: Threads, connections: int) -> None:
+        self._location = location
+        self._threads = threads
+        self._connections = connections
+        self._client: S3Client
+
+    async def start(self) -> None:
+        """Make the client and see whether the bucket answers. Raises Unavailable."""
+        self._client = await self._threads.run(_guarded, connect, self._location, self._connections)
+        await self.check()
+
+    async def check(self) -> None:
+        """Ask for the bucket. Raises Unavailable."""
+        await self._run(self._client.head_bucket, Bucket=self._location.bucket)
+
+    async def put(self, key: str, pieces: Sequence[bytes]) -> None:
+        """An object of its own."""
+        await self._run(_put, self._client.put_object, pieces, **self._at(key))
+
+    async def begin(self, key: str) -> str:
+        """The id of a new multipart upload."""
+        made = await self._run(self._client.create_multipart_upload, **self._at(key))
+        return made["UploadId"]
+
+    async def part(self, key: str, upload: str, number: int, pieces: Sequence[bytes]) -> str:
+        """Upload a part; its ETag. Raises UploadMissing."""
+        given = {**self._at(key), "UploadId": upload, "PartNumber": number}
+        etag: str = (await self._run(_put, self._client.upload_part, pieces, **given))["ETag"]
+        return etag.strip('"')
+
+    async def complete(self, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
+        """Make an object of the parts. Raises UploadMissing; ObjectMissing when the parts are not what they were."""
+        listed = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
+        given: dict[str, Any] = {**self._at(key), "UploadId": upload, "MultipartUpload": {"Parts": listed}}
+        await self._run(self._client.complete_multipart_upload, **given)
+
+    async def size(self, key: str) -> int | None:
+        """How many bytes the object has; None if it is not there."""
+        try:
+            return (await self._run(self._client.head_object, **self._at(key)))["ContentLength"]
+        except ObjectMissing:
+            return None
+
+    async def read(self, keys: Sequence[str]) -> list[bytes]:
+        """Small objects, whole. Raises ObjectMissing."""
+        return [(await self._run(_get, self._client.get_object, **self._at(key))) for key in keys]
+
+    async def open(self, key: str, start: int, length: int) -> StreamingBody | None:
+        """A range of an object, at least one byte; None if it begins beyond the end. Raises ObjectMissing."""
+        given = {**self._at(key), "Range": f"bytes={start}-{start + length - 1}"}
+        return await self._run(_open, self._client.get_object, **given)
+
+    async def read_from(self, body: StreamingBody, size: int) -> bytes:
+        """The next bytes; b"" at the end. Raises Unavailable when the connection breaks before."""
+        return await self._run(body.read, size)
+
+    async def url(self, key: str, seconds: int) -> str:
+        """A presigned GET."""
+        return await self._run(
+            self._client.generate_presigned_url, "get_object", Params=self._at(key), ExpiresIn=seconds
+        )
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete these objects; those that are not there are no error. Raises Unavailable if one stays."""
+        for start in range(0, len(keys), AT_ONCE):
+            batch = keys[start : start + AT_ONCE]
+            given: Any = {"Objects": [{"Key": self._name(key)} for key in batch], "Quiet": True}
+            answer = await self._run(self._client.delete_objects, Bucket=self._location.bucket, Delete=given)
+            if errors := answer.get("Errors"):
+                raise refused("DeleteObjects", errors[0].get("Code", ""))
+
+    async def delete_below(self, key: str, keep: str | None) -> None:
+        """Abort every multipart upload of `key`, then delete every object whose key begins with it, except `keep`."""
+        await self._run(self._delete_below, self._name(key), None if keep is None else self._name(keep))
+
+    def _delete_below(self, name: str, keep: str | None) -> None:
+        bucket = self._location.bucket
+        for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=name):
+            for upload in page.get("Uploads", ()):
+                self._abort(upload["Key"], upload["UploadId"])
+        for listed in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=name):
+            for found in listed.get("Contents", ()):
+                if found["Key"] != keep:
+                    self._client.delete_object(Bucket=bucket, Key=found["Key"])
+
+    def _abort(self, name: str, upload: str) -> None:
+        with suppress(UploadMissing):
+            _guarded(self._client.abort_multipart_upload, Bucket=self._location.bucket, Key=name, UploadId=upload)
+
+    async def _run(self, function: Callable[..., T], *args: Any, **given: Any) -> T:
+        return await self._threads.run(_guarded, function, *args, **given)
+
+    def _name(self, key: str) -> str:
+        return self._location.prefix + key
+
+    def _at(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self._location.bucket, "Key": self._name(key)}
+
+
+def connect(location: Location, connections: int) -> S3Client:
+    """The client. For a thread: it reads files and takes a while."""
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=location.endpoint,
+        region_name=location.region,
+        config=Config(
+            signature_version="s3v4",
+            # A bucket's name as a host name is Amazon's own; every other server knows it in the path.
+            s3={"addressing_style": "path" if location.endpoint else "virtual"},
+            max_pool_connections=connections,
+            # Look-alikes do not know the checksums that newer releases of boto3 send by default.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"mode": "standard", "max_attempts": 4},
+            connect_timeout=5,
+            read_timeout=60,
+        ),
+    )
+
+
+def refused(operation: str, code: str) -> Unavailable | StoreFull:
+    """The error for what a client can do nothing about. The server's own text may quote a request: it stays here."""
+    log.error("S3: {operation} failed: {code}", operation=operation, code=code)
+    if code in FULL:
+        return StoreFull("the registry's object store is full")
+    return Unavailable(f"the registry's object store fails: {code}", headers=RETRY)
+
+
+def _put(call: Callable[..., Any], pieces: Sequence[bytes], **given: Any) -> Any:
+    # Joined here, in the thread. boto3 sends it again on a retry, so it must be bytes.
+    return call(Body=b"".join(pieces), **given)
+
+
+def _get(call: Callable[..., Any], **given: Any) -> bytes:
+    with call(**given)["Body"] as body:
+        data: bytes = body.read()
+    return data
+
+
+def _open(call: Callable[..., Any], **given: Any) -> StreamingBody | None:
+    try:
+        body: StreamingBody = call(**given)["Body"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in ("InvalidRange", "416"):
+            return None
+        raise
+    return body
+
+
+def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return function(*args, **kwargs)
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code == "NoSuchUpload":
+            raise UploadMissing from None
+        if code in MISSING or code in LOST:
+            raise ObjectMissing(f"{error.operation_name}: {code}") from None
+        raise refused(error.operation_name, code) from None
+    except (BotoCoreError, OSError) as error:
+        log.error("S3 does not answer: {error}", error=type(error).__name__)
+        raise Unavailable("the registry's object store does not answer at the moment", headers=RETRY) from error

@@ -1,0 +1,158 @@
+"""Objects in a bucket of an S3 server.
+
+blobs/ab/<uuid>              a committed object of several parts
+blobs/ab/<uuid>.<fence>-<n>  one that had less than a part; or bytes of an upload under way that are not a part yet
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from artifactapi.objects.bucket import Bucket, UploadMissing
+from artifactapi.objects.interface import (
+    Checkpoint,
+    Committed,
+    IObjectReader,
+    IObjectStore,
+    ObjectMissing,
+    State,
+    Superseded,
+)
+from artifactapi.objects.s3_writer import Memory, S3Writer
+from artifactapi.objects.staged import Staged
+from artifactapi.oci.errors import Unavailable
+from artifactapi.shield import detached
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+
+READ = 256 * 1024
+TRIES = 3  # to go on with a download whose connection to S3 broke
+
+
+@implementer(IObjectReader)
+class S3Reader:
+    """A range of an object. The next bytes are asked for while the last are on their way to the client."""
+
+    descriptor: int | None = None
+
+    def __init__(self, bucket: Bucket, key: str, start: int, length: int, body: StreamingBody | None) -> None:
+        self.start = start
+        self.length = length
+        self._bucket = bucket
+        self._key = key
+        self._at = start
+        self._body = body
+        self._closed = False
+        self._ahead: Deferred[bytes] | None = None
+
+    async def read(self) -> bytes:
+        """The next bytes, at most 256 KiB; b"" at the end."""
+        ahead, self._ahead = self._ahead, None
+        data = await (ahead or self._read())
+        if data and not self._closed:
+            self._ahead = detached(self._read())
+        return data
+
+    def close(self) -> None:
+        """Close the connection, when no thread reads from it any more."""
+        self._closed = True
+        if self._ahead is not None:
+            self._ahead.addBoth(lambda _: self._close())
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
+    async def _read(self) -> bytes:
+        for tries_left in reversed(range(TRIES)):
+            size = min(READ, self.start + self.length - self._at)
+            if not size or self._body is None:
+                break
+            try:
+                data = await self._bucket.read_from(self._body, size)
+            except Unavailable:
+                if not tries_left:
+                    raise
+                await self._open_again()
+            else:
+                self._at += len(data)
+                return data
+        return b""
+
+    async def _open_again(self) -> None:
+        self._close()
+        self._body = await self._bucket.open(self._key, self._at, self.start + self.length - self._at)
+
+
+@implementer(IObjectStore)
+class S3Store:
+    """Objects in a bucket. The session's row says which of several writers goes on: S3 itself cannot."""
+
+    def __init__(self, bucket: Bucket, memory: Memory) -> None:
+        self._bucket = bucket
+        self._memory = memory
+
+    async def start(self) -> None:
+        """See whether the bucket answers. Raises Unavailable."""
+        await self._bucket.start()
+
+    async def check(self) -> None:
+        """See whether the bucket answers."""
+        await self._bucket.check()
+
+    def is_sealed(self, state: State) -> bool:
+        """Whether the last bytes are in a part, or in the object."""
+        return Staged.parse(state).object is not None
+
+    async def writer(self, key: str, state: State, fence: int, checkpoint: Checkpoint) -> S3Writer:
+        """Go on from the state; nothing is sent yet. Raises Superseded if it is sealed."""
+        staged = Staged.parse(state)
+        if staged.object is not None:
+            raise Superseded
+        return S3Writer(self._bucket, self._memory, key, staged.claimed(fence), checkpoint)
+
+    async def commit(self, key: str, state: State, fence: int) -> Committed:
+        """CompleteMultipartUpload, whatever the size; nothing for less than a part."""
+        staged = Staged.parse(state)
+        assert staged.object is not None, "sealed"
+        if staged.upload is not None:
+            await self._complete(key, staged.upload, staged)
+        elif await self._bucket.size(staged.object) != staged.length:
+            raise ObjectMissing(staged.object)
+        await self._bucket.delete(staged.spent)
+        return Committed(staged.object, staged.contended)
+
+    async def _complete(self, key: str, upload: str, staged: Staged) -> None:
+        try:
+            await self._bucket.complete(key, upload, staged.parts)
+        except UploadMissing:  # done, and the answer was lost?
+            if await self._bucket.size(key) != staged.length:
+                raise ObjectMissing(f"{key}: its multipart upload is gone") from None
+
+    async def open(self, key: str, start: int, length: int) -> S3Reader:
+        """GetObject with a range."""
+        if length:
+            return S3Reader(self._bucket, key, start, length, await self._bucket.open(key, start, length))
+        if await self._bucket.size(key) is None:
+            raise ObjectMissing(key)
+        return S3Reader(self._bucket, key, start, 0, None)
+
+    async def url(self, key: str, seconds: int) -> str | None:
+        """A presigned URL."""
+        return await self._bucket.url(key, seconds)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """DeleteObjects."""
+        await self._bucket.delete(keys)
+
+    async def abort(self, key: str, keep: str | None) -> None:
+        """Abort its multipart uploads, and delete what lies under the key and under those that begin with it."""
+        await self._bucket.delete_below(key, keep)

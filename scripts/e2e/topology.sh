@@ -1,0 +1,239 @@
+# Sourced by scripts/docker-e2e.sh: docker/Dockerfile alone, and docker/compose.yaml, on the engine of the script.
+
+# --- A container alone -----------------------------------------------------------------------------------------------
+
+run_alone() {
+    docker run --detach --name alone --network host --read-only --tmpfs /tmp --cap-drop ALL --volume alone:/data \
+        --env ARTIFACTAPI_LISTEN="tcp:$port:interface=127.0.0.1" \
+        --env HEALTHCHECK_URL="http://$OCI_REGISTRY/healthz" artifactapi:e2e
+    eventually 60 get "http://$OCI_REGISTRY/readyz"
+}
+
+keep_alone() {
+    local port digest
+    port=$(free_port)
+    OCI_REGISTRY=127.0.0.1:$port
+    run_alone
+    make_image alone 3000000
+    push_image docker alone
+    digest=$(fetch alone v1 "$store/before")
+    eventually 60 healthy alone
+    docker stop --time 30 alone
+    same 0 "$(docker inspect --format '{{.State.ExitCode}}' alone)"
+    docker rm alone
+    run_alone
+    same "$digest" "$(fetch alone v1 "$store/after")"
+    docker rm --force --volumes alone
+    docker volume rm alone
+}
+
+healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; }
+
+# --- Two replicas behind a balancer ----------------------------------------------------------------------------------
+
+compose() {
+    local program=(docker-compose)
+    ! command docker compose version >/dev/null 2>&1 || program=(docker compose)
+    limited "${program[@]}" --project-name e2e --env-file "$work/compose.env" --file "$root/docker/compose.yaml" "$@"
+}
+
+configure_topology() {
+    balancer=127.0.0.1:$(free_port)
+    cat >"$work/compose.env" <<ENV
+POSTGRES_PASSWORD=$(secret)
+AWS_ACCESS_KEY_ID=artifactapi
+AWS_SECRET_ACCESS_KEY=$(secret)
+REGISTRY_ADDRESS=$balancer
+ARTIFACTAPI_IMAGE=artifactapi:e2e
+HAPROXY_IMAGE=haproxy:e2e
+POSTGRES_IMAGE=postgres:e2e
+SEAWEEDFS_IMAGE=seaweedfs:e2e
+ENV
+}
+
+start_topology() {
+    compose up --detach --no-build
+    docker network inspect --format '{{slice .Id 0 12}}' e2e_default >"$work/network"
+    eventually 60 get "http://$balancer/readyz"
+    both_ready
+}
+
+both_ready() {
+    eventually 60 get "$(url_of replica-1)/readyz"
+    eventually 60 get "$(url_of replica-2)/readyz"
+    eventually 60 used replica-1
+    eventually 60 used replica-2
+}
+
+# Whether the balancer sends requests to it: one of a few is enough, as it takes turns.
+used() {
+    local before
+    before=$(requests_of "$1")
+    get "http://$balancer/v2/" && get "http://$balancer/v2/" && [ "$(requests_of "$1")" -gt "$before" ]
+}
+
+requests_of() { docker logs "$(container_of "$1")" 2>&1 | grep -c '"GET /v2/" 200'; }
+
+container_of() { compose ps --quiet "$1"; }
+
+url_of() {
+    printf 'http://%s:8000' \
+        "$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$(container_of "$1")")"
+}
+
+# Nothing is left: containers, volumes, the network and its bridge.
+remove_topology() {
+    [ -e "$work/compose.env" ] && [ -n "$engine" ] || return 0
+    compose logs --no-color >"$root/.cache/docker-e2e-topology.log" 2>&1 || true
+    compose down --volumes --timeout 5 >/dev/null 2>&1 || true
+    rm -f "$work/compose.env"
+    [ ! -e "$work/network" ] || ip link delete "br-$(cat "$work/network")" 2>/dev/null || true
+}
+
+leave_nothing() {
+    compose stop --timeout 40
+    same "replica-1 0 replica-2 0" "$(for each in replica-1 replica-2; do
+        echo "$each $(docker inspect --format '{{.State.ExitCode}}' "$(container_of "$each")")"
+    done | xargs)"
+    remove_topology
+    same "" "$(docker ps --all --quiet)$(docker volume ls --quiet)"
+    same "host none" "$(docker network ls --format '{{.Name}}' | sort | xargs)"
+}
+
+# --- Pushes and pulls ------------------------------------------------------------------------------------------------
+
+# An image of one random layer of so many bytes.
+make_image() { # NAME BYTES
+    local context=$work/context/$1
+    mkdir -p "$context"
+    head -c "$2" /dev/urandom >"$context/payload"
+    printf 'FROM scratch\nCOPY payload /\n' >"$context/Dockerfile"
+    docker build --network none --tag "$(image_of "$1"):v1" "$context"
+    rm -r "$context"
+}
+
+push_image() { # CLIENT NAME
+    case $1 in
+    docker) docker push "$(image_of "$2"):v1" ;;
+    skopeo) skopeo copy --retry-times 5 --src-daemon-host "$DOCKER_HOST" --dest-tls-verify=false \
+        "docker-daemon:$(image_of "$2"):v1" "docker://$(image_of "$2"):v1" ;;
+    esac
+}
+
+push_through() { # CLIENT
+    OCI_REGISTRY=$balancer
+    make_image "through-$1" 3000000
+    push_image "$1" "through-$1"
+    same_from "through-$1" replica-1 replica-2
+}
+
+# Each of the replicas has the image, whole, with one digest.
+same_from() { # NAME REPLICA...
+    local name=$1 each digest
+    digest=$(fetch "$name" v1 "$store/balancer")
+    for each in "${@:2}"; do
+        OCI_REGISTRY=$(host_of "$each")
+        same "$digest" "$(fetch "$name" v1 "$store/$each")"
+        diff -r "$store/balancer" "$store/$each"
+    done
+}
+
+host_of() { url_of "$1" | sed 's,^http://,,'; }
+
+pull_directly() { # CLIENT
+    local each
+    for each in replica-1 replica-2; do
+        OCI_REGISTRY=$(host_of "$each")
+        "pull_directly_$1" "$(image_of "through-$1"):v1"
+    done
+}
+pull_directly_docker() {
+    docker pull "$1"
+    docker rmi "$1"
+}
+pull_directly_skopeo() { skopeo copy --src-tls-verify=false "docker://$1" "dir:$store/$(basename "$(dirname "$1")")"; }
+
+# The replica that receives the layer is killed while it does: the push ends well all the same, as the client tries
+# again, and the other replica has the image alone. Then the killed one comes back and has it too.
+lose_replica() { # CLIENT
+    local name=lost-$1 push victim other=replica-1
+    OCI_REGISTRY=$balancer
+    make_image "$name" 100000000
+    python3 "$root/scripts/e2e/receiving.py" "replica-1=$(url_of replica-1)" "replica-2=$(url_of replica-2)" \
+        >"$store/victim" 2>"$store/looking" &
+    push=$!
+    eventually 30 grep looking "$store/looking"
+    push_image "$1" "$name" &
+    wait "$push"
+    victim=$(cat "$store/victim")
+    docker kill --signal KILL "$(container_of "$victim")"
+    echo "killed $victim"
+    kill -0 $!
+    wait $!
+    [ "$victim" = replica-2 ] || other=replica-2
+    same_from "$name" "$other"
+    docker start "$(container_of "$victim")"
+    OCI_REGISTRY=$balancer
+    both_ready
+    same_from "$name" replica-1 replica-2
+}
+
+# Both replicas are stopped and started, one after the other, and readers notice nothing.
+roll() {
+    local each reader
+    exec 8> >(exec python3 "$root/scripts/e2e/reading.py" "http://$balancer/v2/docker-internal/e2e/through-docker/manifests/v1" \
+        "http://$balancer/v2/docker-internal/e2e/through-docker/tags/list" >"$store/answers" 2>&1)
+    reader=$!
+    for each in replica-1 replica-2; do
+        docker stop --time 40 "$(container_of "$each")"
+        docker start "$(container_of "$each")"
+        both_ready
+    done
+    exec 8>&-
+    wait "$reader" || {
+        cat "$store/answers"
+        return 1
+    }
+    [ "$(cat "$store/answers")" -gt 100 ]
+}
+
+# --- What they need --------------------------------------------------------------------------------------------------
+
+free_port() { python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])'; }
+
+secret() { python3 -c 'import secrets; print(secrets.token_hex(24))'; }
+
+# Whether the answer is 200.
+get() {
+    python3 -c 'import sys, urllib.request as r
+r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)' "$1" 2>/dev/null
+}
+
+eventually() { # SECONDS COMMAND...
+    local deadline=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || {
+            echo "it did not happen in time: $*"
+            return 1
+        }
+        sleep 0.2
+    done
+}
+
+check_topology() {
+    check "a base image is made" make_base
+    check "the image is built on it" build_artifactapi
+    check "images are made for the other services" build_stand_ins
+    check "a container alone keeps what it was given" keep_alone
+    configure_topology
+    check "compose starts two replicas behind a balancer" start_topology
+    check "docker pushes through the balancer" push_through docker
+    check "skopeo pushes through the balancer" push_through skopeo
+    check "docker pulls from each replica" pull_directly docker
+    check "skopeo pulls from each replica" pull_directly skopeo
+    check "docker pushes although its replica is killed" lose_replica docker
+    check "skopeo pushes although its replica is killed" lose_replica skopeo
+    check "a rolling restart goes unnoticed" roll
+    check "nothing is left" leave_nothing
+}
