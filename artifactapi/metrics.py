@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+Report = list[Metric]
+"""What one process has counted, to be sent to another."""
 
 
 class Metrics:
@@ -18,6 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._common = CollectorRegistry()  # what is no single process' own
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         labels = ("route", "method", "status")
@@ -38,7 +44,7 @@ class Metrics:
             registry=self._registry,
         )
         self.upload_sessions = Gauge(
-            "artifactapi_upload_sessions", "Upload sessions open, of all replicas", registry=self._registry
+            "artifactapi_upload_sessions", "Upload sessions open, of all replicas", registry=self._common
         )
         self._gauge = Gauge(
             "artifactapi_database_connections", "Connections of the database pool", ("state",), registry=self._registry
@@ -68,6 +74,27 @@ class Metrics:
         """Show how many requests run."""
         self._running.set_function(running)
 
-    def text(self) -> bytes:
-        """The exposition format."""
-        return generate_latest(self._registry)
+    def report(self) -> Report:
+        """All that this process has counted."""
+        return list(self._registry.collect())
+
+    def text(self, reports: Mapping[str, Report] | None = None) -> bytes:
+        """The exposition format: of this process, or of the workers whose reports these are."""
+        own = self._registry if reports is None else Labelled(reports)
+        return generate_latest(own) + generate_latest(self._common)
+
+
+class Labelled(Collector):
+    """The reports of several workers as one, each sample labelled with its worker."""
+
+    def __init__(self, reports: Mapping[str, Report]) -> None:
+        self._reports = reports
+
+    def collect(self) -> Iterable[Metric]:
+        """Each family once."""
+        families: dict[str, Metric] = {}
+        for worker, report in self._reports.items():
+            for family in report:
+                whole = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+                whole.samples += [s._replace(labels={**s.labels, "worker": worker}) for s in family.samples]
+        return families.values()

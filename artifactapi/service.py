@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from artifactapi.daemon import Daemon, StartError
 from artifactapi.gc import outbox
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
-from artifactapi.metrics import Metrics
+from artifactapi.metrics import Metrics, Report
 from artifactapi.objects.bucket import Bucket, Location
 from artifactapi.objects.filesystem import FilesystemStore
 from artifactapi.objects.interface import IObjectStore
@@ -35,7 +36,7 @@ from artifactapi.oci.errors import OciError
 from artifactapi.registry.registry import Registry
 from artifactapi.threads import Threads
 
-UPLOAD_MEMORY = 192 * 1024 * 1024
+UPLOAD_MEMORY = 256 * 1024 * 1024
 """Bytes of uploads that wait to be a part; beyond, writers send what they have."""
 DOWNLOADS = 64
 """Connections to S3 that are kept for downloads; more are made when needed."""
@@ -56,6 +57,7 @@ class Config:
     """What the options say; times in seconds."""
 
     listen: str
+    workers: int
     data_dir: Path
     database_url: str | None
     database_pool: int
@@ -80,7 +82,9 @@ class Artifactapi(Daemon):
     def __init__(self, config: Config, reactor: Any = None) -> None:
         super().__init__(reactor)
         self.config = config
+        self._ports: Any = self._reactor
         # Set by a start that got so far.
+        self.metrics: Metrics
         self.registry: Registry
         self.site: Site
         self.address: Any = None
@@ -88,8 +92,9 @@ class Artifactapi(Daemon):
     async def start(self) -> None:
         """Start all parts, the listener last."""
         config = self.config
-        metrics = Metrics()
-        self._make_directory(config.data_dir)
+        metrics = self.metrics = Metrics()
+        if not (config.database_url and config.s3_bucket):
+            self._make_directory(config.data_dir)
         database = await self._start_database()
         metrics.watch_pool(lambda: database.busy, lambda: database.idle)
         hashing = self._start_threads("hashing", config.threads)
@@ -98,7 +103,8 @@ class Artifactapi(Daemon):
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         self._start_sweeps(database, store)
-        health = Health({"database": lambda: database.query("SELECT 1"), "store": store.check}, metrics, registry)
+        checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
+        health = Health(checks, metrics, registry, self._reports)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
         root = Root(V2(registry, downloads), App(RepoRoutes(registry), health).klein.resource())
         site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
@@ -126,14 +132,13 @@ class Artifactapi(Daemon):
     async def _start_store(self, metrics: Metrics) -> IObjectStore:
         config = self.config
         threads = self._start_threads("storage", config.threads)
-        if config.s3_bucket:
-            where = f"bucket {config.s3_bucket}"
-            store: FilesystemStore | S3Store = self._s3_store(config.s3_bucket, threads)
-        else:
-            where = f"data directory {config.data_dir}"
-            store = FilesystemStore(config.data_dir, threads)
+        store = (
+            self._s3_store(config.s3_bucket, threads) if config.s3_bucket else FilesystemStore(config.data_dir, threads)
+        )
+        where = f"bucket {config.s3_bucket}" if config.s3_bucket else f"data directory {config.data_dir}"
         try:
-            await store.start()
+            # A directory is there or it is not; a server may still be starting.
+            await self._patiently(store.start, config.start_patience if config.s3_bucket else 0)
         except OciError as error:
             raise StartError(f"{where}: {error.message}") from error
         return Observed(store, metrics.store)
@@ -141,7 +146,8 @@ class Artifactapi(Daemon):
     def _s3_store(self, bucket: str, threads: Threads) -> S3Store:
         config = self.config
         location = Location(bucket, config.s3_endpoint, config.s3_region, config.s3_prefix)
-        return S3Store(Bucket(location, threads, config.threads + DOWNLOADS), Memory(UPLOAD_MEMORY, config.threads))
+        senders = max(1, config.threads - 2)  # some threads are always there for downloads
+        return S3Store(Bucket(location, threads, config.threads + DOWNLOADS), Memory(UPLOAD_MEMORY, senders))
 
     def _start_sweeps(self, database: Database, store: IObjectStore) -> None:
         async def sweep() -> None:
@@ -162,14 +168,14 @@ class Artifactapi(Daemon):
 
     async def _listen(self, site: Site, health: Health) -> None:
         try:
-            port = await endpoints.serverFromString(self._reactor, self.config.listen).listen(site)
+            port = await endpoints.serverFromString(self._ports, self.config.listen).listen(site)
         except CannotListenError as error:
             raise StartError(f"cannot listen on {self.config.listen}: {error.socketError}") from error
         except (OSError, OverflowError) as error:  # a unix socket's folder, a port above 65535
             raise StartError(f"cannot listen on {self.config.listen}: {error}") from error
         self.address = port.getHost()
         scheme = "https" if self.config.listen.startswith("ssl:") else "http"
-        log.info("serving on {address}", address=address_text(scheme, self.address))
+        self._announce(address_text(scheme, self.address))
 
         async def stop() -> None:
             health.draining = True
@@ -178,6 +184,13 @@ class Artifactapi(Daemon):
             await self._drain(site)
 
         self._stops.append(stop)
+
+    def _announce(self, address: str) -> None:
+        log.info("serving on {address}", address=address)
+
+    async def _reports(self) -> Mapping[str, Report] | None:
+        """The metrics of each process, if there are several."""
+        return None
 
     async def _drain(self, site: Site) -> None:
         """Let running requests end, for a while; then cut their connections."""

@@ -14,10 +14,13 @@ from twisted.internet import endpoints
 from twisted.python import usage
 
 from artifactapi import __version__, logs
+from artifactapi.daemon import Daemon
 from artifactapi.oci.errors import OciError
 from artifactapi.oci.names import parse_repo_name
 from artifactapi.registry.repos import PACKAGE_TYPES, REPO_TYPES
 from artifactapi.service import Artifactapi, Config, RepoSpec
+from artifactapi.workers.fleet import Fleet
+from artifactapi.workers.listening import ENDPOINTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 OPTIONS = (
     Option("listen", "tcp:8000:interface=127.0.0.1", "where to serve: a Twisted endpoint string", listen_at),
+    Option("workers", "1", "processes that serve", whole(1, 64)),
     Option("data-dir", "artifactapi-data", "directory of the embedded Postgres and of the objects", directory),
     Option("database-url", "", "Postgres URL; empty: an embedded Postgres in the data directory", database_url),
     Option("database-pool", "8", "database connections of this process", whole(1, 200)),
@@ -156,6 +160,10 @@ OPTIONS = (
     Option("shutdown-grace", "30", "seconds that running requests get to end when the daemon stops", whole(0, 3600)),
     Option("log-format", "text", "text or json", log_format),
 )
+
+
+EMBEDDED_CONNECTIONS = 90
+"""Of its 100: some are kept for the superuser, and for those of a worker that was killed."""
 
 
 class Options(usage.Options):
@@ -188,6 +196,7 @@ class Options(usage.Options):
         """Make the configuration, and settle what twistd itself should do."""
         values = {option.name.replace("-", "_"): self._value(option) for option in OPTIONS}
         self.config = Config(**values)
+        self._check_workers()
         parent: Any = getattr(self, "parent", None)
         if parent is not None:
             self._settle(parent)
@@ -202,16 +211,32 @@ class Options(usage.Options):
         except ValueError as error:
             raise usage.UsageError(f"{named}: {error}") from None
 
+    def _check_workers(self) -> None:
+        config = self.config
+        if config.workers == 1:
+            return
+        if config.listen.partition(":")[0] not in ENDPOINTS:
+            raise usage.UsageError(f"--workers needs an endpoint of one of: {', '.join(ENDPOINTS)}")
+        if config.database_url is None and config.workers * config.database_pool > EMBEDDED_CONNECTIONS:
+            raise usage.UsageError(
+                f"--workers times --database-pool may be {EMBEDDED_CONNECTIONS} with the embedded Postgres"
+            )
+
     def _settle(self, parent: Any) -> None:
         if parent["nodaemon"] and not (parent["logger"] or parent["logfile"] or parent["syslog"]):
-            parent["logger"] = f"artifactapi.logs.{self.config.log_format}_observer"
+            parent["logger"] = self._logger()
         elif self.config.log_format != "text":  # a daemon's standard output is /dev/null, and twistd.log is twistd's
             raise usage.UsageError("--log-format json needs twistd -n, without a --logfile, --logger or --syslog")
+        if self.config.workers > 1 and (not parent["nodaemon"] or parent["logger"] != self._logger()):
+            raise usage.UsageError("--workers needs twistd -n, without a --logfile, --logger or --syslog")
         if parent["nodaemon"] and parent["pidfile"] == "twistd.pid":
             # A pid file left by kill -9 would keep the next start from starting once its number is used again.
             parent["pidfile"] = ""
 
+    def _logger(self) -> str:
+        return f"artifactapi.logs.{self.config.log_format}_observer"
 
-def makeService(options: Options) -> Artifactapi:
+
+def makeService(options: Options) -> Daemon:
     """The daemon; nothing is opened before twistd has forked and starts it."""
-    return Artifactapi(options.config)
+    return Fleet(options.config) if options.config.workers > 1 else Artifactapi(options.config)

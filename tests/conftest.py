@@ -179,6 +179,7 @@ def config(dsn: str, tmp_path: Path) -> Config:
     """A daemon's configuration on the test's database, on a free port of the loopback interface."""
     return Config(
         listen="tcp:0:interface=127.0.0.1",
+        workers=1,
         data_dir=tmp_path / "data",
         database_url=dsn,
         database_pool=4,

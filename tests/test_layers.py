@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1] / "artifactapi"
 LAYERS = (
     ("cli",),
     ("tap",),
+    ("workers",),
     ("service",),
     ("daemon",),
     ("api", "gc", "embedded"),

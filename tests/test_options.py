@@ -18,6 +18,7 @@ README = Path(__file__).parents[1] / "README.md"
 NAMES = [option.name for option in OPTIONS]
 DEFAULTS = {
     "listen": "tcp:8000:interface=127.0.0.1",
+    "workers": 1,
     "data_dir": Path.cwd() / "artifactapi-data",
     "database_url": None,
     "database_pool": 8,
@@ -107,6 +108,7 @@ def test_every_option_is_part_of_the_configuration():
 GOOD = [
     ("listen", "tcp:0", "tcp:0"),
     ("listen", "unix:/run/artifactapi.sock", "unix:/run/artifactapi.sock"),
+    ("workers", "4", 4),
     ("data-dir", "/var/lib/artifactapi", Path("/var/lib/artifactapi")),
     ("data-dir", "below", Path.cwd() / "below"),
     ("data-dir", "~/below", Path.home() / "below"),
@@ -167,6 +169,7 @@ BAD = [
     ("listen", "nonsense:8000", "Unknown endpoint type: 'nonsense'"),
     ("listen", "tcp:8000:colour=blue", "not an endpoint string"),
     ("listen", "ssl:0:privateKey=/nonexistent.pem", "No such file or directory: '/nonexistent.pem'"),
+    ("workers", "0", "must be a whole number from 1 to 64"),
     ("data-dir", "", "not a directory's path"),
     ("data-dir", "a\0b", "not a directory's path"),
     ("data-dir", "~nobody-of-that-name/data", "not a directory's path"),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from klein import Response
 
 from artifactapi.api.responses import json_response, respond
-from artifactapi.metrics import Metrics
+from artifactapi.metrics import Metrics, Report
 from artifactapi.oci.errors import OciError
 from artifactapi.registry.registry import Registry
 
@@ -16,11 +16,17 @@ class Health:
     """Whether this process lives, and whether it should get requests."""
 
     def __init__(
-        self, checks: Mapping[str, Callable[[], Awaitable[object]]], metrics: Metrics, registry: Registry
+        self,
+        checks: Mapping[str, Callable[[], Awaitable[object]]],
+        metrics: Metrics,
+        registry: Registry,
+        reports: Callable[[], Awaitable[Mapping[str, Report] | None]],
     ) -> None:
+        """`reports` gives the metrics of each process, if there are several."""
         self._checks = checks
         self._metrics = metrics
         self._registry = registry
+        self._reports = reports
         self.draining = False
 
     async def alive(self) -> Response:
@@ -41,7 +47,8 @@ class Health:
             self._metrics.upload_sessions.set(await self._registry.uploads.count())
         except OciError:
             self._metrics.upload_sessions.set(float("nan"))
-        return respond(200, self._metrics.text(), content_type=self._metrics.content_type)
+        text = self._metrics.text(await self._reports())
+        return respond(200, text, content_type=self._metrics.content_type)
 
     async def _check(self, check: Callable[[], Awaitable[object]]) -> str:
         try:

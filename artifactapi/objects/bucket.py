@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from twisted.logger import Logger
 
 from artifactapi.objects.interface import ObjectMissing
-from artifactapi.oci.errors import StoreFull, Unavailable
+from artifactapi.oci.errors import Refused, StoreFull, Unavailable
 from artifactapi.threads import Threads
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ AT_ONCE = 1000  # keys in one DeleteObjects, by the protocol
 MISSING = ("NoSuchKey", "404", "NotFound")
 LOST = ("InvalidPart", "InvalidPartOrder", "EntityTooSmall")
 FULL = ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
+FORBIDDEN = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 RETRY = {"Retry-After": "2"}
 
 
@@ -55,13 +56,16 @@ class Bucket:
         self._client: S3Client
 
     async def start(self) -> None:
-        """Make the client and see whether the bucket answers. Raises Unavailable."""
+        """Make the client and see whether the bucket answers. Raises Unavailable, Refused."""
         self._client = await self._threads.run(_guarded, connect, self._location, self._connections)
         await self.check()
 
     async def check(self) -> None:
-        """Ask for the bucket. Raises Unavailable."""
-        await self._run(self._client.head_bucket, Bucket=self._location.bucket)
+        """Ask for the bucket. Raises Unavailable; Refused if there is none, or we may not use it."""
+        try:
+            await self._run(self._client.head_bucket, Bucket=self._location.bucket)
+        except ObjectMissing:
+            raise Refused(f"there is no bucket {self._location.bucket!r}", headers=RETRY) from None
 
     async def put(self, key: str, pieces: Sequence[bytes]) -> None:
         """An object of its own."""
@@ -173,6 +177,8 @@ def refused(operation: str, code: str) -> Unavailable | StoreFull:
     log.error("S3: {operation} failed: {code}", operation=operation, code=code)
     if code in FULL:
         return StoreFull("the registry's object store is full")
+    if code in FORBIDDEN:
+        return Refused(f"the registry's object store refuses its credentials: {code}", headers=RETRY)
     return Unavailable(f"the registry's object store fails: {code}", headers=RETRY)
 
 
@@ -207,6 +213,8 @@ def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if code in MISSING or code in LOST:
             raise ObjectMissing(f"{error.operation_name}: {code}") from None
         raise refused(error.operation_name, code) from None
+    except NoCredentialsError:
+        raise Refused("no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", headers=RETRY) from None
     except (BotoCoreError, OSError) as error:
         log.error("S3 does not answer: {error}", error=type(error).__name__)
         raise Unavailable("the registry's object store does not answer at the moment", headers=RETRY) from error

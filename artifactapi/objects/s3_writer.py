@@ -70,16 +70,16 @@ class S3Writer:
     @property
     def room(self) -> int:
         """Bytes until the part that is being filled is full."""
-        return part_size(self._number) - self._held - sum(size for _, size in self._tail)
+        return max(0, part_size(self._number) - self._held - sum(size for _, size in self._tail))
 
     async def write(self, pieces: Sequence[bytes]) -> None:
         """Fill parts, and send those that are full."""
+        await self._send_full()  # a release with larger parts may have left enough for one
         for piece in pieces:
             while piece:
                 taken, piece = piece[: self.room], piece[self.room :]
                 self._hold(taken)
-                if not self.room:
-                    await self._send()
+                await self._send_full()
         self._raise()
         if self._memory.is_short and self._held >= SPILL:
             await self._landed()
@@ -119,6 +119,10 @@ class S3Writer:
     async def _landed(self) -> None:
         await self._before
         self._raise()
+
+    async def _send_full(self) -> None:
+        if not self.room:
+            await self._send()
 
     async def _send(self) -> None:
         """Start the upload of what is held, and of the tail before it, as the next part."""

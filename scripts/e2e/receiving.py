@@ -1,8 +1,9 @@
-"""Which replica receives an upload: receiving.py NAME=URL...; prints the name of the first that has stored some of it.
+"""Which replica receives an upload: receiving.py FILE NAME=URL...
 
-Look before the upload starts: what counts is stored from then on.
+Makes FILE when the upload may start, and prints the name of the first replica that has stored some of it.
 """
 
+import pathlib
 import re
 import sys
 import time
@@ -19,9 +20,9 @@ def writes(url: str) -> float:
     return sum(float(count) for count in WRITES.findall(text))
 
 
-replicas = dict(argument.split("=", 1) for argument in sys.argv[1:])
+replicas = dict(argument.split("=", 1) for argument in sys.argv[2:])
 before = {name: writes(url) for name, url in replicas.items()}
-print("looking", file=sys.stderr, flush=True)
+pathlib.Path(sys.argv[1]).touch()
 deadline = time.monotonic() + SECONDS
 while time.monotonic() < deadline:
     for name, url in replicas.items():

@@ -115,7 +115,7 @@ make_image() { # NAME BYTES
 push_image() { # CLIENT NAME
     case $1 in
     docker) docker push "$(image_of "$2"):v1" ;;
-    skopeo) skopeo copy --retry-times 5 --src-daemon-host "$DOCKER_HOST" --dest-tls-verify=false \
+    skopeo) skopeo copy --src-daemon-host "$DOCKER_HOST" --dest-tls-verify=false \
         "docker-daemon:$(image_of "$2"):v1" "docker://$(image_of "$2"):v1" ;;
     esac
 }
@@ -153,29 +153,43 @@ pull_directly_docker() {
 }
 pull_directly_skopeo() { skopeo copy --src-tls-verify=false "docker://$1" "dir:$store/$(basename "$(dirname "$1")")"; }
 
-# The replica that receives the layer is killed while it does: the push ends well all the same, as the client tries
-# again, and the other replica has the image alone. Then the killed one comes back and has it too.
+# The replica that receives the layer is killed while it does, and the client's next try ends well: the other replica
+# has the image, alone. Then the killed one comes back and has it too.
 lose_replica() { # CLIENT
-    local name=lost-$1 push victim other=replica-1
+    local name=lost-$1 killer victim other=replica-1
     OCI_REGISTRY=$balancer
     make_image "$name" 100000000
-    python3 "$root/scripts/e2e/receiving.py" "replica-1=$(url_of replica-1)" "replica-2=$(url_of replica-2)" \
-        >"$store/victim" 2>"$store/looking" &
-    push=$!
-    eventually 30 grep looking "$store/looking"
-    push_image "$1" "$name" &
-    wait "$push"
+    kill_receiver >"$store/victim" &
+    killer=$!
+    eventually 30 [ -e "$store/looking" ]
+    "push_again_$1" "$name"
+    wait "$killer"
     victim=$(cat "$store/victim")
-    docker kill --signal KILL "$(container_of "$victim")"
     echo "killed $victim"
-    kill -0 $!
-    wait $!
     [ "$victim" = replica-2 ] || other=replica-2
     same_from "$name" "$other"
     docker start "$(container_of "$victim")"
-    OCI_REGISTRY=$balancer
     both_ready
     same_from "$name" replica-1 replica-2
+}
+
+# Prints whom it killed.
+kill_receiver() {
+    local victim
+    declare -A container=([replica-1]=$(container_of replica-1) [replica-2]=$(container_of replica-2))
+    victim=$(python3 "$root/scripts/e2e/receiving.py" "$store/looking" \
+        "replica-1=$(url_of replica-1)" "replica-2=$(url_of replica-2)")
+    docker kill --signal KILL "${container[$victim]}" >&2
+    echo "$victim"
+}
+
+push_again_docker() { # it tries again by itself
+    push_image docker "$1" | tee "$store/push"
+    grep Retrying "$store/push"
+}
+push_again_skopeo() { # it does not, after an answer of this kind
+    ! push_image skopeo "$1"
+    push_image skopeo "$1"
 }
 
 # Both replicas are stopped and started, one after the other, and readers notice nothing.

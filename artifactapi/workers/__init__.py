@@ -1,0 +1,1 @@
+"""One port served from several processes: the first one owns the port, and watches those that serve."""
