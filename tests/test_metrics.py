@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from artifactapi.metrics import Metrics
+from artifactapi.metrics import Metrics, Report
 
 
-def samples(metrics: Metrics) -> dict[tuple, float]:
+def samples(metrics: Metrics, reports: dict[str, Report] | None = None) -> dict[tuple, float]:
     """Every sample of the exposition, by its name and its labels in order."""
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.text(reports).decode())
     return {(s.name, *sorted(s.labels.values())): s.value for family in families for s in family.samples}
 
 
@@ -72,6 +74,25 @@ def test_two_do_not_share():
     one, two = Metrics(), Metrics()
     one.request("blobs", "GET", 200, 0.1, 0, 10)
     assert samples(two)[("artifactapi_sent_bytes_total",)] == 0
+
+
+def test_workers():
+    """What several processes report is one text: each sample with its worker, what is all replicas' once."""
+    one, two = Metrics(), Metrics()
+    one.request("blobs", "GET", 200, 0.2, 0, 1000)
+    two.request("blobs", "GET", 200, 0.3, 0, 500)
+    two.request("tags", "GET", 200, 0.1, 0, 10)
+    two.watch_running(lambda: 7)
+    one.upload_sessions.set(3)
+    reports = {"1": one.report(), "2": pickle.loads(pickle.dumps(two.report()))}
+    shown = samples(one, reports)
+    assert shown["artifactapi_request_seconds_count", "1", "200", "GET", "blobs"] == 1
+    assert shown["artifactapi_request_seconds_count", "2", "200", "GET", "blobs"] == 1
+    assert shown["artifactapi_request_seconds_count", "2", "200", "GET", "tags"] == 1
+    assert (shown["artifactapi_sent_bytes_total", "1"], shown["artifactapi_sent_bytes_total", "2"]) == (1000, 510)
+    assert shown["artifactapi_requests_running", "2"] == 7
+    assert shown[("artifactapi_upload_sessions",)] == 3
+    assert one.text(reports).count(b"# TYPE artifactapi_request_seconds histogram") == 1
 
 
 def test_content_type(metrics):

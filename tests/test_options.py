@@ -13,6 +13,7 @@ from twisted.python import usage
 from artifactapi import __version__
 from artifactapi.service import Artifactapi, Config, RepoSpec
 from artifactapi.tap import OPTIONS, Options, makeService
+from artifactapi.workers.fleet import Fleet
 
 README = Path(__file__).parents[1] / "README.md"
 NAMES = [option.name for option in OPTIONS]
@@ -226,6 +227,24 @@ def test_a_mistake(name: str, text: str, why: str):
         assert len(line) < 300
 
 
+@pytest.mark.parametrize(
+    "argv, why",
+    [
+        (["--listen", "unix:/run/artifactapi.sock"], "--workers needs an endpoint of one of: tcp, tcp6, ssl"),
+        (["--database-pool", "46"], "--workers times --database-pool may be 90 with the embedded Postgres"),
+    ],
+)
+def test_what_workers_cannot_do(argv: list[str], why: str):
+    """Options that several processes cannot follow are a mistake, and none for one process."""
+    assert mistake("--workers", "2", *argv) == f"artifactapi: {why}"
+    assert config("--workers", "1", *argv).workers == 1
+
+
+def test_the_pool_of_workers_on_a_postgres_of_your_own():
+    """How many connections that one takes is its own affair."""
+    assert config("--workers", "64", "--database-pool", "200", "--database-url", "postgresql://h/d").workers == 64
+
+
 def test_no_option_is_without_a_mistake():
     """The table above is whole."""
     assert {name for name, _, _ in BAD} == set(NAMES)
@@ -266,6 +285,16 @@ def test_the_log_elsewhere(parent: dict[str, object]):
         options(["--log-format", "json"], **parent)
 
 
+@pytest.mark.parametrize(
+    "parent", [{"nodaemon": False}, {"logfile": "x.log"}, {"syslog": True}, {"logger": "my.observer"}], ids=str
+)
+def test_the_log_of_workers(parent: dict[str, object]):
+    """Several processes have one log: standard output."""
+    assert options(["--workers", "2"]).parent["logger"] == "artifactapi.logs.text_observer"
+    with pytest.raises(SystemExit, match="--workers needs twistd -n"):
+        options(["--workers", "2"], **parent)
+
+
 @pytest.mark.parametrize("parent", [{"nodaemon": False}, {"pidfile": "/run/artifactapi.pid"}], ids=str)
 def test_a_pid_file_that_is_wanted(parent: dict[str, object]):
     """A daemon in the background has one, and so has who asks for one."""
@@ -279,6 +308,13 @@ def test_the_service():
     service = makeService(made)
     assert isinstance(service, Artifactapi)
     assert service.config.threads == 3
+    assert not service.running
+
+
+def test_the_service_of_several_processes():
+    """With --workers the first process serves nothing itself."""
+    service = makeService(options(["--workers", "2"]))
+    assert isinstance(service, Fleet)
     assert not service.running
 
 

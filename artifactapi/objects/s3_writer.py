@@ -63,6 +63,7 @@ class S3Writer:
         self._pieces: list[bytes] = []
         self._held = 0
         self._spills = 0
+        self._sealing = False
         self._sending = DeferredSemaphore(WINDOW)
         self._before: Deferred[None] = succeed(None)  # the end of the part sent last
         self._failure: Exception | None = None
@@ -171,8 +172,9 @@ class S3Writer:
 
     async def _record(self, staged: Staged) -> None:
         self._staged = staged
-        await self._checkpoint(staged.to_state(), staged.length)
-        await self._delete_spent()
+        if not self._sealing:  # else it is for the caller of `settle` to record, and for the commit to clear up
+            await self._checkpoint(staged.to_state(), staged.length)
+            await self._delete_spent()
 
     async def _delete_spent(self) -> None:
         spent = self._staged.spent
@@ -209,9 +211,8 @@ class S3Writer:
 
     async def _seal(self) -> None:
         """Nothing follows: all is in the parts, or in one object."""
-        staged = self._staged
+        self._sealing, staged = True, self._staged
         if staged.upload is not None:
-            self._checkpoint = recorded_later
             if self._held or self._tail:
                 await self._send()
                 await self._landed()
@@ -238,7 +239,3 @@ class S3Writer:
     def _new_key(self) -> str:
         self._spills += 1
         return f"{self._key}.{self._staged.fence}-{self._spills}"
-
-
-async def recorded_later(state: State, length: int) -> None:
-    """The checkpoint of a part that `settle` returns."""

@@ -74,7 +74,11 @@ used() {
 
 requests_of() { docker logs "$(container_of "$1")" 2>&1 | grep -c '"GET /v2/" 200'; }
 
-container_of() { compose ps --quiet "$1"; }
+# By label, which every version of compose sets; compose itself takes a second to say so.
+container_of() {
+    docker ps --all --quiet --filter label=com.docker.compose.project=e2e \
+        --filter "label=com.docker.compose.service=$1"
+}
 
 url_of() {
     printf 'http://%s:8000' \

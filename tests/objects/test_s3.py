@@ -137,6 +137,17 @@ async def test_tails(s3_store, small_parts, listed, size):
     assert listed() == ([made.key], 0)
 
 
+@pytest.mark.parametrize("size", [LEAST + 5, 5], ids=["part", "object"])
+async def test_sealing_takes_nothing_away(s3_store, small_parts, size):
+    """A crash between the seal and the row: the state of the row can still be gone on from, and sealed."""
+    key, state = new_key(), {}
+    for fence in (1, 2):
+        state = await stage(s3_store, key, b"x" * size, state=state, fence=fence)
+    await stage(s3_store, key, b"lost", state=state, fence=3, last=True)
+    sealed = await stage(s3_store, key, b"end", state=state, fence=4, last=True)
+    await holds(s3_store, (await s3_store.commit(key, sealed, 4)).key, b"x" * 2 * size + b"end")
+
+
 async def test_small_chunks(s3_store, small_parts, listed):
     """Chunks far smaller than a part are written once, and read once when they make one."""
     key, chunk, state = new_key(), bytes(range(256)) * 4096, {}
