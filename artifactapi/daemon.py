@@ -48,8 +48,7 @@ class Daemon(Service):
     def startService(self) -> None:
         """Start; twistd would stay up, listening to nothing, if this failed and we let it."""
         super().startService()
-        signal.signal(signal.SIGTERM, self._reactor.sigTerm)  # the reactor does so later, and until then it would kill
-        self._reactor.addSystemEventTrigger("before", "shutdown", self._ignore_signals)
+        self._take_signals()
         self._reactor.addSystemEventTrigger("after", "shutdown", self._settle_status)
         self._started = detached(self._start_or_exit())
 
@@ -91,6 +90,10 @@ class Daemon(Service):
     def _stop_reactor(self) -> None:
         if not self._stopping:
             self._reactor.stop()
+
+    def _take_signals(self) -> None:
+        signal.signal(signal.SIGTERM, self._reactor.sigTerm)  # the reactor does so later, and until then it would kill
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._ignore_signals)
 
     def _ignore_signals(self) -> None:
         """The reactor would answer a second one with a traceback, since it cannot stop twice."""

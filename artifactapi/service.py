@@ -85,6 +85,7 @@ class Artifactapi(Daemon):
         self._ports: Any = self._reactor
         # Set by a start that got so far.
         self.metrics: Metrics
+        self.health: Health
         self.registry: Registry
         self.site: Site
         self.address: Any = None
@@ -104,7 +105,7 @@ class Artifactapi(Daemon):
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         self._start_sweeps(database, store)
         checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
-        health = Health(checks, metrics, registry, self._reports)
+        health = self.health = Health(checks, metrics, registry, self._reports)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
         root = Root(V2(registry, downloads), App(RepoRoutes(registry), health).klein.resource())
         site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
@@ -174,8 +175,7 @@ class Artifactapi(Daemon):
         except (OSError, OverflowError) as error:  # a unix socket's folder, a port above 65535
             raise StartError(f"cannot listen on {self.config.listen}: {error}") from error
         self.address = port.getHost()
-        scheme = "https" if self.config.listen.startswith("ssl:") else "http"
-        self._announce(address_text(scheme, self.address))
+        self._announce(address_text(self.config.listen, self.address))
 
         async def stop() -> None:
             health.draining = True
@@ -205,7 +205,8 @@ class Artifactapi(Daemon):
             channel.transport.abortConnection()
 
 
-def address_text(scheme: str, address: Any) -> str:
+def address_text(listen: str, address: Any) -> str:
     """The address one may type into a client."""
+    scheme = "https" if listen.startswith("ssl:") else "http"
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     return f"{scheme}://{host}:{port}" if host else str(address)

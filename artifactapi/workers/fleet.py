@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress
+from operator import not_
 from typing import Any
 
 from twisted.internet import endpoints
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from artifactapi.daemon import Daemon, StartError
-from artifactapi.service import Config
+from artifactapi.service import Config, address_text
 from artifactapi.shield import detached
-from artifactapi.workers.listening import Binding
+from artifactapi.workers.listening import Binding, Door
 from artifactapi.workers.member import Member
 
 log = Logger()
@@ -28,43 +32,59 @@ class Fleet(Daemon):
     def __init__(self, config: Config, reactor: Any = None) -> None:
         super().__init__(reactor)
         self.config = config
-        self._members: list[Member] = []
-        self._address = ""
+        self._members: deque[Member] = deque()
+        self._door: Door
 
     async def start(self) -> None:
         """Start what the workers share, then the workers."""
-        config = self.config
+        config = replace(self.config, drain_seconds=0)  # draining is this process' affair
         self._make_directory(config.data_dir)
         if config.database_url is None:
             config = replace(config, database_url=await self._start_embedded(config.data_dir))
-        bound = await self._bind()
-        self._members = [Member(n + 1, config, bound, self._answer, self._reactor) for n in range(config.workers)]
-        self._stops.append(lambda: self._stop_members(bound))
+        self._door = await self._bind()
+        members = [Member(n + 1, config, self._open, self._answer, self._reactor) for n in range(config.workers)]
+        self._members.extend(members)
+        self._stops.append(self._stop_members)
         # One alone comes first: it brings the schema up to date, or says why that cannot be.
-        if await self._all_serve(self._members[:1]) and await self._all_serve(self._members[1:]):
-            log.info("serving on {address} from {count} processes", address=self._address, count=config.workers)
+        if await self._all_serve(members[:1]) and await self._all_serve(members[1:]):
+            address = address_text(config.listen, self._door.address)
+            log.info("serving on {address} from {count} processes", address=address, count=config.workers)
 
     async def _all_serve(self, members: Sequence[Member]) -> bool:
         """Start them. If one ends before it served, so does this process."""
-        addresses = await gatherResults([member.start() for member in members])
-        for member, address in zip(members, addresses, strict=True):
-            if address is None:
-                self._failed_start(member)
-                return False
-            self._address = address
-        return True
+        serve = await gatherResults([member.start() for member in members])
+        for member in compress(members, map(not_, serve)):
+            self._failed_start(member)
+        return all(serve)
 
-    async def _bind(self) -> socket.socket:
+    async def _bind(self) -> Door:
         try:
-            endpoint = endpoints.serverFromString(Binding(), self.config.listen)
-            bound: Any = await endpoint.listen(Factory())
+            door: Any = await endpoints.serverFromString(Binding(self._reactor), self.config.listen).listen(Factory())
         except CannotListenError as error:
             raise StartError(f"cannot listen on {self.config.listen}: {error.socketError}") from error
-        assert isinstance(bound, socket.socket)
-        return bound
+        assert isinstance(door, Door)
+        return door
 
-    async def _stop_members(self, bound: socket.socket) -> None:
-        bound.close()  # the workers still have it, and are the last to close it
+    def _open(self) -> None:
+        try:
+            self._door.open(self._offer)
+        except OSError as error:  # bound by two, and the other one listens
+            self._fail(f"cannot listen on {self.config.listen}: {error}")
+
+    def _offer(self, connection: socket.socket) -> bool:
+        """To each in turn; whether one has taken it."""
+        for _ in range(len(self._members)):
+            self._members.rotate(-1)
+            if self._members[-1].take(connection):
+                return True
+        return any(member.serves for member in self._members)
+
+    async def _stop_members(self) -> None:
+        serve = any(member.serves for member in self._members)
+        for member in self._members:
+            member.drain()
+        await deferLater(self._reactor, self.config.drain_seconds if serve else 0)
+        self._door.close()
         await gatherResults([Deferred.fromCoroutine(member.stop()) for member in self._members])
 
     def _failed_start(self, member: Member) -> None:

@@ -1,12 +1,12 @@
-"""A process that serves the port which the first process has bound."""
+"""A process that serves the connections which the first process hands to it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -19,7 +19,7 @@ from artifactapi.service import Artifactapi, Config
 from artifactapi.workers.channel import Channel
 from artifactapi.workers.listening import Adoption
 
-CHANNEL, BOUND = 3, 4
+CHANNEL, HANDED = 3, 4
 """The descriptors with which a worker is started."""
 REPORT_SECONDS = 3.0
 """How long the first process may take to ask the others for their metrics."""
@@ -33,26 +33,34 @@ class Worker(Artifactapi):
         super().__init__(config, reactor)
         self._number = number
         self._channel = channel
-        self._ports = Adoption(socket.socket(fileno=BOUND), reactor)
+        self._ports = Adoption(socket.socket(fileno=HANDED), reactor)
+        self._serves = False
         self._asked: deque[Deferred[Mapping[str, Report]]] = deque()
 
     def receive(self, word: str, value: Any) -> None:
-        """What the first process says: it wants our metrics, or has those of all."""
+        """What the first process says: it wants our metrics, or has those of all; it is about to stop, or enough."""
         if word == "report":
             self._channel.tell("report", self.metrics.report())
         elif word == "reports" and not (waiting := self._asked.popleft()).called:
             waiting.callback(value)
+        elif word == "drain" and self._serves:
+            self.health.draining = True
+        elif word == "stop":
+            self._stop_reactor()
 
     def orphan(self) -> None:
-        """The first process has gone: end, and let the port go at once, since the next one will want it."""
+        """The first process has gone."""
         if not self._stopping:
             log.warn("worker {number} ends: the first process has gone", number=self._number)
-            self.config = replace(self.config, drain_seconds=0)
             self._end()
+
+    def _take_signals(self) -> None:
+        """Those that a terminal or an init sends to all processes are the first one's to decide upon."""
 
     def _announce(self, address: str) -> None:
         log.info("worker {number} (pid {pid}) serves", number=self._number, pid=os.getpid())
-        self._channel.tell("serving", address)
+        self._serves = True
+        self._channel.tell("serving")
 
     async def _reports(self) -> Mapping[str, Report]:
         waiting: Deferred[Mapping[str, Report]] = Deferred()
@@ -95,8 +103,10 @@ class Beginning:
 
 def main() -> None:
     """Serve until the first process says that it is enough, or has gone."""
-    os.setsid()  # a Ctrl-C is for the first process, which tells us
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     from twisted.internet import reactor
 
     Beginning(reactor)
-    reactor.run()
+    run: Any = reactor.run
+    run(installSignalHandlers=False)

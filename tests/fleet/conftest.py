@@ -10,6 +10,7 @@ import pytest
 from tests.client import Client
 from tests.conftest import statement
 from tests.fleet.fleet import Fleet, Turns
+from tests.fleet.guarded import Guarded, Victims
 from tests.seaweed import CREDENTIALS
 
 NUMBERS = itertools.count(1)
@@ -47,3 +48,24 @@ def replicas(fleet) -> tuple[Client, Client]:
 def turns(replicas) -> Turns:
     """A client whose every request goes to the other replica."""
     return Turns(replicas)
+
+
+@pytest.fixture(scope="module")
+def guarded(fleet) -> Iterator[Guarded]:
+    """Proxies before the fleet's Postgres and S3 server."""
+    made = Guarded(fleet)
+    yield made
+    made.fleet.kill()
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def survivor(fleet) -> Client:
+    """A replica that lives through all tests of the module, and needs no proxy."""
+    return fleet.spawn().client()
+
+
+@pytest.fixture(scope="module")
+def victims(guarded, survivor) -> Victims:
+    """Replicas behind the proxies, to be killed."""
+    return Victims(guarded)

@@ -94,6 +94,11 @@ class Proxy:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
+    @property
+    def port(self) -> int:
+        """Where it listens, if that is TCP."""
+        return int(self._listener.getsockname()[1])
+
     def hold(self, pattern: str, number: int = 1, after: bool = False) -> Hold:
         """Stop the `number`th request from now on whose name has the pattern."""
         hold = Hold(after)
