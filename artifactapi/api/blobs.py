@@ -30,7 +30,8 @@ class BlobRoutes:
     async def get(self, request: Request, name: ImageName, reference: str) -> Response | None:
         """GET and HEAD, whole or a range."""
         digest = Digest.parse(reference)
-        blob = await self._blobs.find(name, digest)
+        asking = self._blobs.promise if request.method == b"HEAD" else self._blobs.find
+        blob = await asking(name, digest)
         headers = describe(digest)
         if matches(request.getHeader("if-none-match"), headers["ETag"]):
             return respond(304, headers=headers)

@@ -12,19 +12,24 @@ from artifactapi.oci.names import ImageName
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Where a blob's bytes are: in `content`, or in the store under `key`; and its repo's setting `redirect`."""
+    """Where a blob's bytes are: in `content`, or in the store under `key`; and its repo's setting `redirect`.
+
+    `idle`: seconds since anything was known to need it in its image; None while something is.
+    """
 
     digest: Digest
     size: int
     key: str | None
     content: bytes | None
     redirect: bool | None = None
+    idle: float | None = None
 
 
 Key = tuple[ImageName, Digest]
 
 FIND = """
-    SELECT q.at, b.size, b.object_key, b.content, (r.settings->>'redirect')::boolean
+    SELECT q.at, b.size, b.object_key, b.content, (r.settings->>'redirect')::boolean,
+           extract(epoch FROM now() - l.idle_since)::float
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, digest, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     JOIN blobs b ON b.digest = q.digest JOIN image_blobs l ON l.image_id = i.id AND l.blob_id = b.id
@@ -36,8 +41,8 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
     columns = zip(*((name.repo, name.image, str(digest)) for name, digest in keys), strict=True)
     rows = await db.query(FIND, tuple(map(list, columns)))
     return {
-        keys[at - 1]: Blob(keys[at - 1][1], size, key, None if content is None else bytes(content), redirect)
-        for at, size, key, content, redirect in rows
+        keys[at - 1]: Blob(keys[at - 1][1], size, key, None if content is None else bytes(content), redirect, idle)
+        for at, size, key, content, redirect, idle in rows
     }
 
 
@@ -49,7 +54,7 @@ async def find(db: Queryable, name: ImageName, digest: Digest) -> Blob | None:
 async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageName | None) -> bool:
     """Link the blob of `source` (None: of any image) to `name`; False if the blob is not there, or no repo.
 
-    Touches the blob's row: a sweep that has picked it must see that it was promised.
+    Both rows are touched: a sweep that has picked one of them must see that it was promised.
     """
     return bool(
         await db.query(
@@ -57,7 +62,7 @@ async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageNam
             WITH repo AS (
                 SELECT id FROM repos WHERE name = %(repo)s FOR KEY SHARE
             ), blob AS (
-                UPDATE blobs b SET touched_at = now() WHERE digest = %(digest)s AND EXISTS (SELECT FROM repo)
+                UPDATE blobs b SET idle_since = now() WHERE digest = %(digest)s AND EXISTS (SELECT FROM repo)
                 AND EXISTS (
                     SELECT FROM image_blobs l JOIN images i ON i.id = l.image_id JOIN repos r ON r.id = i.repo_id
                     WHERE l.blob_id = b.id AND (%(from_repo)s IS NULL OR r.name = %(from_repo)s AND i.name = %(from)s)
@@ -67,7 +72,7 @@ async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageNam
                 ON CONFLICT (repo_id, name) DO UPDATE SET name = excluded.name RETURNING id
             ), link AS (
                 INSERT INTO image_blobs (image_id, blob_id) SELECT image.id, blob.id FROM image, blob
-                ON CONFLICT DO NOTHING
+                ON CONFLICT (image_id, blob_id) DO UPDATE SET idle_since = now()
             )
             SELECT id FROM blob
             """,
@@ -78,6 +83,18 @@ async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageNam
                 "from_repo": source.repo if source else None,
                 "from": source.image if source else None,
             },
+        )
+    )
+
+
+async def renew(db: Queryable, name: ImageName, digest: Digest) -> bool:
+    """Let it stay in its image for another grace; False if it is not there any more."""
+    return bool(
+        await db.query(
+            """UPDATE image_blobs l SET idle_since = now() FROM repos r, images i, blobs b
+               WHERE i.repo_id = r.id AND l.image_id = i.id AND b.id = l.blob_id
+               AND r.name = %s AND i.name = %s AND b.digest = %s RETURNING b.id""",
+            (name.repo, name.image, str(digest)),
         )
     )
 

@@ -29,3 +29,11 @@ async def due(db: Queryable, count: int) -> list[Doomed]:
 async def done(db: Queryable, doomed: Sequence[Doomed]) -> None:
     """The objects are gone: forget the keys."""
     await db.query("DELETE FROM doomed_objects WHERE key = ANY(%s)", ([one.key for one in doomed],))
+
+
+async def postpone(db: Queryable, doomed: Sequence[Doomed]) -> None:
+    """They could not be deleted: try again in ten minutes."""
+    await db.query(
+        "UPDATE doomed_objects SET after = now() + interval '10 minutes' WHERE key = ANY(%s)",
+        ([one.key for one in doomed],),
+    )

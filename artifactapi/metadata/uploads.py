@@ -110,11 +110,11 @@ async def finish(
         ), blob AS (
             INSERT INTO blobs (digest, size, object_key, content)
             SELECT %(digest)s, %(size)s, %(object_key)s::text, %(content)s::bytea FROM ended
-            ON CONFLICT (digest) DO UPDATE SET touched_at = now() RETURNING id, coalesce(object_key, '') AS key
+            ON CONFLICT (digest) DO UPDATE SET idle_since = now() RETURNING id, coalesce(object_key, '') AS key
         ), link AS (
             INSERT INTO image_blobs (image_id, blob_id)
             SELECT i.id, b.id FROM (SELECT id FROM known UNION ALL SELECT id FROM made) i, blob b
-            ON CONFLICT DO NOTHING
+            ON CONFLICT (image_id, blob_id) DO UPDATE SET idle_since = now()
         ), doomed AS (
             INSERT INTO doomed_objects (key, store_state, keep)
             SELECT CASE WHEN %(leftovers)s THEN e.object_key ELSE %(object_key)s END,

@@ -114,14 +114,20 @@ class Bucket:
             self._client.generate_presigned_url, "get_object", Params=self._at(key), ExpiresIn=seconds
         )
 
-    async def delete(self, keys: Sequence[str]) -> None:
-        """Delete these objects; those that are not there are no error. Raises Unavailable if one stays."""
+    async def delete(self, keys: Sequence[str]) -> frozenset[str]:
+        """Delete these objects; those that are not there are no error. Returns the keys of those that stay."""
+        stuck: set[str] = set()
         for start in range(0, len(keys), AT_ONCE):
-            batch = keys[start : start + AT_ONCE]
-            given: Any = {"Objects": [{"Key": self._name(key)} for key in batch], "Quiet": True}
-            answer = await self._run(self._client.delete_objects, Bucket=self._location.bucket, Delete=given)
-            if errors := answer.get("Errors"):
-                raise refused("DeleteObjects", errors[0].get("Code", ""))
+            stuck |= await self._delete(keys[start : start + AT_ONCE])
+        return frozenset(stuck)
+
+    async def _delete(self, keys: Sequence[str]) -> set[str]:
+        given: Any = {"Objects": [{"Key": self._name(key)} for key in keys], "Quiet": True}
+        answer = await self._run(self._client.delete_objects, Bucket=self._location.bucket, Delete=given)
+        errors = [error for error in answer.get("Errors", ()) if error.get("Code") not in MISSING]
+        for error in errors[:3]:
+            log.error("S3: {key} cannot be deleted: {code}", key=error.get("Key"), code=error.get("Code"))
+        return {error.get("Key", "").removeprefix(self._location.prefix) for error in errors}
 
     async def delete_below(self, key: str, keep: str | None) -> None:
         """Abort every multipart upload of `key`, then delete every object whose key begins with it, except `keep`."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import ParamSpec, TypeVar
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from artifactapi.objects.interface import (
@@ -36,6 +37,7 @@ T = TypeVar("T")
 READ = 256 * 1024
 IOV_MAX = 512  # pieces in one pwritev; Linux takes 1,024
 WRITEBACK = 16 * 1024 * 1024  # bytes after which the kernel is asked to begin
+log = Logger()
 TRIES = 8  # to take a staged file that others are taking at the same time
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -206,15 +208,15 @@ class FilesystemStore:
         """None: files are served by the daemon."""
         return None
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> frozenset[str]:
         """Unlink the files."""
-        await self._threads.run(_guarded, self._delete, keys)
+        return await self._threads.run(self._delete, keys)
 
     async def abort(self, key: str, keep: str | None) -> None:
         """Unlink the staged file, and the committed one."""
         await self._threads.run(_guarded, self._discard, key)
         if key != keep:
-            await self._threads.run(_guarded, self._delete, [key])
+            await self._threads.run(_guarded, self._final(key).unlink, missing_ok=True)
 
     def _prepare(self) -> None:
         make_directory(self._objects)
@@ -317,9 +319,15 @@ class FilesystemStore:
         except FileNotFoundError:
             raise ObjectMissing(key) from None
 
-    def _delete(self, keys: Sequence[str]) -> None:
+    def _delete(self, keys: Sequence[str]) -> frozenset[str]:
+        stuck = set()
         for key in keys:
-            self._final(key).unlink(missing_ok=True)
+            try:
+                self._final(key).unlink(missing_ok=True)
+            except OSError as error:
+                log.error("{key} cannot be deleted: {error}", key=key, error=os.strerror(error.errno or 0))
+                stuck.add(key)
+        return frozenset(stuck)
 
 
 def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

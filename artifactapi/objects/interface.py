@@ -98,8 +98,11 @@ class IObjectStore(Interface):
     async def url(key: str, seconds: int) -> str | None:
         """Where a client may get the object by itself for so long; None if this store has no such place."""
 
-    async def delete(keys: Sequence[str]) -> None:
-        """Delete these committed objects; one that is not there is no error."""
+    async def delete(keys: Sequence[str]) -> frozenset[str]:
+        """Delete these committed objects; one that is not there is no error. Returns those that could not be.
+
+        Raises Unavailable when the store does not answer.
+        """
 
     async def abort(key: str, keep: str | None) -> None:
         """Delete all that was staged or committed for `key`, except the object `keep`; nothing there is no error."""

@@ -47,9 +47,9 @@ class Observed:
         """Timed."""
         return await self._timed("url", self._store.url(key, seconds))
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> frozenset[str]:
         """Timed."""
-        await self._timed("delete", self._store.delete(keys))
+        return await self._timed("delete", self._store.delete(keys))
 
     async def abort(self, key: str, keep: str | None) -> None:
         """Timed."""

@@ -180,8 +180,8 @@ class S3Writer:
         spent = self._staged.spent
         if spent:
             with suppress(OciError):  # they stay in the state, and go with the commit
-                await self._bucket.delete(spent)
-                self._staged = replace(self._staged, spent=())
+                stuck = await self._bucket.delete(spent)
+                self._staged = replace(self._staged, spent=tuple(stuck))
 
     async def _why_missing(self) -> Exception:
         try:

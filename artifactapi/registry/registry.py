@@ -27,13 +27,16 @@ class Registry:
     referrers: ReferrersOf
 
     @classmethod
-    def over(cls, database: Database, store: IObjectStore, hashing: Threads, redirect: bool = False) -> Registry:
-        """The registry over these parts; `redirect`: pulls go to the store, where a repo does not say otherwise."""
+    def over(
+        cls, database: Database, store: IObjectStore, hashing: Threads, redirect: bool = False, lease: float = 86_400
+    ) -> Registry:
+        """The registry over these parts; `redirect`: pulls go to the store, where a repo does not say otherwise;
+        `lease`: seconds that a blob stays when a client was told that it is there."""
         repos = Repos(database)
         return cls(
             repos,
             Uploads(database, store, hashing),
-            Blobs(database, store, repos, redirect),
+            Blobs(database, store, repos, redirect, lease),
             Manifests(database, hashing, repos),
             Tags(database),
             ReferrersOf(database, hashing, repos),

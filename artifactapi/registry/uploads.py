@@ -181,7 +181,7 @@ class Uploads:
         if session.store_state is not None:
             await self._free(self._store.abort(session.key, None))
 
-    async def _free(self, deleting: Awaitable[None]) -> None:
+    async def _free(self, deleting: Awaitable[object]) -> None:
         """Free bytes now. Their key stays in the outbox for a while: see the schema."""
         try:
             await deleting

@@ -69,8 +69,8 @@ async def test_mount(db, onlooker, name, text, source, mounted):
 
 async def test_mount_is_a_promise(db, onlooker):
     """A mount marks the blob as promised now; one that fails does not."""
-    onlooker.rows("UPDATE blobs SET touched_at = '2000-01-01'")
-    recent = "SELECT touched_at > now() - interval '1 minute' FROM blobs"
+    onlooker.rows("UPDATE blobs SET idle_since = '2000-01-01'")
+    recent = "SELECT idle_since > now() - interval '1 minute' FROM blobs"
     await blobs.mount(db, OTHER, digest("x"), ELSEWHERE)
     await blobs.mount(db, NOWHERE, digest("x"), None)
     assert onlooker.value(recent) is False

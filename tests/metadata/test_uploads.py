@@ -143,12 +143,12 @@ async def test_finish_of_a_known_digest(db, doomed, onlooker):
     """The first object of a digest stays, whichever image it came by; the later one goes to the outbox."""
     first, second = await started(db, size=BIG), await started(db, ELSEWHERE, size=BIG)
     await finish(db, first, digest("big"))
-    onlooker.rows("UPDATE blobs SET touched_at = '2000-01-01'")
+    onlooker.rows("UPDATE blobs SET idle_since = '2000-01-01'")
     assert await finish(db, second, digest("big")) == first.key
     for name in (NAME, ELSEWHERE):
         assert (await blobs.find(db, name, digest("big"))).key == first.key
     assert doomed() == {second.key}
-    assert onlooker.value("SELECT now() - touched_at < '1 minute' FROM blobs"), "a promise was made just now"
+    assert onlooker.value("SELECT now() - idle_since < '1 minute' FROM blobs"), "a promise was made just now"
 
 
 async def test_finish_with_leftovers(db, doomed, onlooker):

@@ -1,0 +1,84 @@
+"""/api/v1/gc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Protocol
+
+from klein import Response
+from twisted.logger import Logger
+
+from artifactapi.api.responses import json_response
+from artifactapi.api.site import Request
+from artifactapi.api.uploads import argument
+from artifactapi.oci.errors import BadRequest, OciError
+from artifactapi.shield import detached
+
+SHOWN_RUNS = 20
+SHOWN_DUE = 1000
+log = Logger()
+
+
+class Collecting(OciError):
+    """A run of the collector is under way."""
+
+    code = "GC_RUNNING"
+    status = 409
+
+
+class Collector(Protocol):
+    """What the routes need of the collector."""
+
+    async def start(self) -> int | None: ...
+
+    async def collect(self, run: int) -> Mapping[str, int]: ...
+
+    async def preview(self, count: int) -> list[Any]: ...
+
+    async def backlog(self) -> Mapping[str, Any]: ...
+
+    async def history(self, count: int) -> list[Any]: ...
+
+
+class GcRoutes:
+    """Parse, call, respond."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    async def status(self, request: Request) -> Response:
+        """GET: the backlog, and the latest runs of the fleet."""
+        backlog = {kind: asdict(one) for kind, one in (await self._collector.backlog()).items()}
+        runs = [run_json(run) for run in await self._collector.history(SHOWN_RUNS)]
+        return json_response(200, {"backlog": backlog, "runs": runs})
+
+    async def run(self, request: Request) -> Response:
+        """POST: a run now; with ?dry_run=true, what it would take."""
+        dry_run = argument(request, b"dry_run")
+        if dry_run not in (None, "true", "false"):
+            raise BadRequest("dry_run must be true or false", {"parameter": "dry_run"})
+        if dry_run == "true":
+            return json_response(200, {"due": [asdict(due) for due in await self._collector.preview(SHOWN_DUE)]})
+        run = await self._collector.start()
+        if run is None:
+            raise Collecting("a run of the collector is under way")
+        detached(self._collector.collect(run))
+        return json_response(202, {"id": run}, {"Location": "/api/v1/gc"})
+
+
+def run_json(run: Any) -> dict[str, Any]:
+    """A run as the API shows it."""
+    return {
+        "id": run.id,
+        "started_at": rfc3339(run.started_at),
+        "ended_at": None if run.ended_at is None else rfc3339(run.ended_at),
+        "counts": run.counts,
+        "failures": run.failures,
+    }
+
+
+def rfc3339(time: datetime) -> str:
+    """A time in UTC."""
+    return time.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,115 @@
+"""The collector: sweeps one after the other, in small batches, until nothing is due. Rows first, bytes after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from artifactapi.gc import outbox
+from artifactapi.metadata import garbage, runs
+from artifactapi.metadata.database import Database
+from artifactapi.metadata.garbage import Backlog, Batch, Due
+from artifactapi.metadata.runs import Run
+from artifactapi.objects.interface import IObjectStore
+from artifactapi.oci.errors import OciError
+
+AT_ONCE = 500
+"""Rows of one batch: a transaction of some 10 ms."""
+SLACK = 1.25
+"""A lease is renewed only when a quarter of it has passed: see `registry.blobs`."""
+log = Logger()
+Sweep = Callable[[], Awaitable[Batch]]
+
+
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """Seconds that what nobody needs is kept: `uploads` for sessions and for blobs no manifest names yet, `blobs` for
+    those no image has."""
+
+    uploads: float
+    blobs: float
+
+    @property
+    def links(self) -> float:
+        """Of a blob in an image: longer than its lease by as much as the lease may be renewed late."""
+        return self.uploads * SLACK
+
+
+class Superseded(Exception):
+    """This run was taken for dead, and another one has begun."""
+
+
+class Collector:
+    """Runs the sweeps. In a fleet one run at a time is under way; any replica may do it."""
+
+    def __init__(self, database: Database, store: IObjectStore, graces: Graces) -> None:
+        self._database = database
+        self._store = store
+        self._graces = graces
+
+    async def run(self) -> None:
+        """A run, unless another one is under way in the fleet."""
+        run = await self.start()
+        if run is not None:
+            await self.collect(run)
+
+    async def start(self) -> int | None:
+        """The id of a new run; None if another one is under way."""
+        return await self._database.transaction(runs.begin)
+
+    async def collect(self, run: int) -> Counter[str]:
+        """All sweeps until nothing is due; what went, by kind.
+
+        A sweep that fails is logged, and does not keep the others from their turn.
+        """
+        counts: Counter[str] = Counter()
+        failures: dict[str, str] = {}
+        for name, sweep in self._sweeps().items():
+            try:
+                await self._drain(run, name, sweep, counts, failures)
+            except Superseded:
+                log.warn("a run of the collector was taken for dead, and ends")
+                return counts
+            except Exception as error:
+                log.failure("the sweep of {name} failed; the next run tries again", name=name)
+                failures[name] = error.message if isinstance(error, OciError) else type(error).__name__
+        await runs.report(self._database, run, counts, failures, True)
+        if any(counts.values()):
+            log.info("collected: {what}", what=", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
+        return counts
+
+    async def preview(self, count: int) -> list[Due]:
+        """What a run would take now, up to `count` of each kind, and why. Changes nothing."""
+        graces = self._graces
+        return await garbage.preview(self._database, graces.uploads, graces.links, graces.blobs, count)
+
+    async def backlog(self) -> dict[str, Backlog]:
+        """What the next run has to look at, by kind."""
+        graces = self._graces
+        return await garbage.backlog(self._database, graces.uploads, graces.links, graces.blobs)
+
+    async def history(self, count: int) -> list[Run]:
+        """The latest runs of the fleet, newest first."""
+        return await runs.history(self._database, count)
+
+    def _sweeps(self) -> dict[str, Sweep]:
+        database, graces = self._database, self._graces
+        return {
+            "sessions": lambda: garbage.sessions(database, graces.uploads, AT_ONCE),
+            "links": lambda: database.transaction(lambda t: garbage.links(t, graces.links, AT_ONCE)),
+            "blobs": lambda: database.transaction(lambda t: garbage.blobs(t, graces.blobs, AT_ONCE)),
+            "objects": lambda: outbox.sweep(database, self._store),
+        }
+
+    async def _drain(self, run: int, name: str, sweep: Sweep, counts: Counter[str], failures: dict[str, str]) -> None:
+        while True:
+            batch = await sweep()
+            counts[name] += batch.gone
+            counts["bytes"] += batch.bytes
+            if not await runs.report(self._database, run, counts, failures, False):
+                raise Superseded
+            if not batch.seen:
+                return
