@@ -80,6 +80,7 @@ EMPTY = """DO $$ BEGIN
         RAISE 'it has more than the schema';
     END IF;
     DELETE FROM upload_sessions; DELETE FROM repos; DELETE FROM blobs; DELETE FROM doomed_objects;
+    DELETE FROM gc_runs;
 END $$"""
 
 
