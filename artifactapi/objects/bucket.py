@@ -71,10 +71,10 @@ class Bucket:
         """An object of its own."""
         await self._run(_put, self._client.put_object, pieces, **self._at(key))
 
-    async def begin(self, key: str) -> str:
-        """The id of a new multipart upload."""
+    async def begin(self, key: str) -> tuple[str, bool]:
+        """The id of a new multipart upload; and whether there may be another one, whose answer was lost."""
         made = await self._run(self._client.create_multipart_upload, **self._at(key))
-        return made["UploadId"]
+        return made["UploadId"], bool(made["ResponseMetadata"].get("RetryAttempts"))
 
     async def part(self, key: str, upload: str, number: int, pieces: Sequence[bytes]) -> str:
         """Upload a part; its ETag. Raises UploadMissing."""

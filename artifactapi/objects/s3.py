@@ -24,7 +24,7 @@ from artifactapi.objects.interface import (
 )
 from artifactapi.objects.s3_writer import Memory, S3Writer
 from artifactapi.objects.staged import Staged
-from artifactapi.oci.errors import Unavailable
+from artifactapi.oci.errors import OciError, Unavailable
 from artifactapi.shield import detached
 
 if TYPE_CHECKING:
@@ -127,8 +127,14 @@ class S3Store:
             await self._complete(key, staged.upload, staged)
         elif await self._bucket.size(staged.object) != staged.length:
             raise ObjectMissing(staged.object)
-        await self._bucket.delete(staged.spent)
-        return Committed(staged.object, staged.contended)
+        return Committed(staged.object, not await self._cleared(staged.spent) or staged.contended)
+
+    async def _cleared(self, spent: Sequence[str]) -> bool:
+        try:
+            await self._bucket.delete(spent)
+        except OciError:  # the blob is there: what is left beside it is for the outbox
+            return False
+        return True
 
     async def _complete(self, key: str, upload: str, staged: Staged) -> None:
         try:

@@ -197,8 +197,8 @@ class S3Writer:
         if self._number > LAST_NUMBER:
             raise SizeInvalid("the blob has more parts than the object store takes")
         if self._staged.upload is None:
-            upload = await self._bucket.begin(self._key)
-            self._staged = replace(self._staged, upload=upload)
+            upload, doubtful = await self._bucket.begin(self._key)
+            self._staged = replace(self._staged, upload=upload, contended=self._staged.contended or doubtful)
             return upload
         return self._staged.upload
 

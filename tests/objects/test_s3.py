@@ -324,6 +324,22 @@ async def test_what_passes_is_tried_again(broken, answer):
     assert [line.split()[0] for line in server.asked] == ["HEAD", "PUT", "PUT", "PUT"]
 
 
+async def test_leftovers_that_cannot_be_deleted_yet(s3_store, small_parts, monkeypatch):
+    """They do not keep a commit from being one; it says that there are some."""
+    key, state = new_key(), {}
+    for fence in (1, 2):
+        state = await stage(s3_store, key, b"%d" % fence, state=state, fence=fence)
+    sealed = await stage(s3_store, key, state=state, fence=3, last=True)
+
+    async def away(keys):
+        raise Unavailable("away")
+
+    monkeypatch.setattr(s3_store._bucket, "delete", away)
+    made = await s3_store.commit(key, sealed, 3)
+    assert made.leftovers
+    await holds(s3_store, made.key, b"12")
+
+
 async def test_a_server_that_is_not_there(location, threads):
     """It is unavailable, with a time to try again."""
     store = S3Store(Bucket(replace(location, endpoint="http://127.0.0.1:9"), threads, 4), Memory(MIB, 4))
