@@ -155,7 +155,12 @@ OPTIONS = (
     Option("repos", "docker-internal=docker:local", "repos created at start if missing, separated by commas", repos),
     Option("gc-interval", "300", "seconds between sweeps", whole(1, 1_000_000)),
     Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
-    Option("start-patience", "60", "seconds that a start waits for a database that is not up yet", whole(0, 86_400)),
+    Option(
+        "start-patience",
+        "60",
+        "seconds that a start waits for a database or S3 server that is not up yet",
+        whole(0, 86_400),
+    ),
     Option("drain-seconds", "0", "seconds that a daemon which stops is not ready, yet serves", whole(0, 3600)),
     Option("shutdown-grace", "30", "seconds that running requests get to end when the daemon stops", whole(0, 3600)),
     Option("log-format", "text", "text or json", log_format),

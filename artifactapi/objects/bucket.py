@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from twisted.logger import Logger
+from urllib3.exceptions import HTTPError
 
 from artifactapi.objects.interface import ObjectMissing
 from artifactapi.oci.errors import Refused, StoreFull, Unavailable
@@ -27,6 +28,8 @@ log = Logger()
 AT_ONCE = 1000  # keys in one DeleteObjects, by the protocol
 MISSING = ("NoSuchKey", "404", "NotFound")
 LOST = ("InvalidPart", "InvalidPartOrder", "EntityTooSmall")
+SINGLY = ("NotImplemented", "MissingContentMD5", "InvalidRequest", "501")
+"""What those say to DeleteObjects that do not have it (Google), or want MD5 with it."""
 FULL = ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
 FORBIDDEN = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 RETRY = {"Retry-After": "2"}
@@ -74,19 +77,18 @@ class Bucket:
     async def begin(self, key: str) -> tuple[str, bool]:
         """The id of a new multipart upload; and whether there may be another one, whose answer was lost."""
         made = await self._run(self._client.create_multipart_upload, **self._at(key))
-        return made["UploadId"], bool(made["ResponseMetadata"].get("RetryAttempts"))
+        return told(made, "UploadId"), bool(made["ResponseMetadata"].get("RetryAttempts"))
 
     async def part(self, key: str, upload: str, number: int, pieces: Sequence[bytes]) -> str:
         """Upload a part; its ETag. Raises UploadMissing."""
         given = {**self._at(key), "UploadId": upload, "PartNumber": number}
-        etag: str = (await self._run(_put, self._client.upload_part, pieces, **given))["ETag"]
-        return etag.strip('"')
+        return told(await self._run(_put, self._client.upload_part, pieces, **given), "ETag").strip('"')
 
     async def complete(self, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
         """Make an object of the parts. Raises UploadMissing; ObjectMissing when the parts are not what they were."""
         listed = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
         given: dict[str, Any] = {**self._at(key), "UploadId": upload, "MultipartUpload": {"Parts": listed}}
-        await self._run(self._client.complete_multipart_upload, **given)
+        told(await self._run(self._client.complete_multipart_upload, **given), "ETag")
 
     async def size(self, key: str) -> int | None:
         """How many bytes the object has; None if it is not there."""
@@ -101,8 +103,7 @@ class Bucket:
 
     async def open(self, key: str, start: int, length: int) -> StreamingBody | None:
         """A range of an object, at least one byte; None if it begins beyond the end. Raises ObjectMissing."""
-        given = {**self._at(key), "Range": f"bytes={start}-{start + length - 1}"}
-        return await self._run(_open, self._client.get_object, **given)
+        return await self._run(_open, self._client.get_object, start, length, **self._at(key))
 
     async def read_from(self, body: StreamingBody, size: int) -> bytes:
         """The next bytes; b"" at the end. Raises Unavailable when the connection breaks before."""
@@ -117,15 +118,24 @@ class Bucket:
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete these objects; those that are not there are no error. Raises Unavailable if one stays."""
         for start in range(0, len(keys), AT_ONCE):
-            batch = keys[start : start + AT_ONCE]
-            given: Any = {"Objects": [{"Key": self._name(key)} for key in batch], "Quiet": True}
-            answer = await self._run(self._client.delete_objects, Bucket=self._location.bucket, Delete=given)
-            if errors := answer.get("Errors"):
-                raise refused("DeleteObjects", errors[0].get("Code", ""))
+            await self._run(self._delete, [self._name(key) for key in keys[start : start + AT_ONCE]])
 
     async def delete_below(self, key: str, keep: str | None) -> None:
         """Abort every multipart upload of `key`, then delete every object whose key begins with it, except `keep`."""
         await self._run(self._delete_below, self._name(key), None if keep is None else self._name(keep))
+
+    def _delete(self, names: Sequence[str]) -> None:
+        bucket = self._location.bucket
+        try:
+            answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": n} for n in names]})
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in SINGLY:
+                raise
+            for name in names:
+                self._client.delete_object(Bucket=bucket, Key=name)
+        else:
+            if errors := answer.get("Errors"):
+                raise refused("DeleteObjects", errors[0].get("Code", ""))
 
     def _delete_below(self, name: str, keep: str | None) -> None:
         bucket = self._location.bucket
@@ -182,6 +192,13 @@ def refused(operation: str, code: str) -> Unavailable | StoreFull:
     return Unavailable(f"the registry's object store fails: {code}", headers=RETRY)
 
 
+def told(answer: Mapping[str, Any], field: str) -> str:
+    """What the answer must tell. Raises Unavailable: a 200 without it is none of S3's."""
+    if not answer.get(field):
+        raise refused("a request", f"its answer has no {field}")
+    return str(answer[field])
+
+
 def _put(call: Callable[..., Any], pieces: Sequence[bytes], **given: Any) -> Any:
     # Joined here, in the thread. boto3 sends it again on a retry, so it must be bytes.
     return call(Body=b"".join(pieces), **given)
@@ -193,13 +210,17 @@ def _get(call: Callable[..., Any], **given: Any) -> bytes:
     return data
 
 
-def _open(call: Callable[..., Any], **given: Any) -> StreamingBody | None:
+def _open(call: Callable[..., Any], start: int, length: int, **given: Any) -> StreamingBody | None:
     try:
-        body: StreamingBody = call(**given)["Body"]
+        answer = call(Range=f"bytes={start}-{start + length - 1}", **given)
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in ("InvalidRange", "416"):
             return None
         raise
+    body: StreamingBody = answer["Body"]
+    if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
+        body.close()
+        raise refused("GetObject", "the range was ignored")
     return body
 
 
@@ -215,6 +236,6 @@ def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise refused(error.operation_name, code) from None
     except NoCredentialsError:
         raise Refused("no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", headers=RETRY) from None
-    except (BotoCoreError, OSError) as error:
+    except (BotoCoreError, HTTPError, OSError) as error:
         log.error("S3 does not answer: {error}", error=type(error).__name__)
         raise Unavailable("the registry's object store does not answer at the moment", headers=RETRY) from error

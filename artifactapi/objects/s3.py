@@ -7,6 +7,7 @@ blobs/ab/<uuid>.<fence>-<n>  one that had less than a part; or bytes of an uploa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -125,8 +126,9 @@ class S3Store:
         assert staged.object is not None, "sealed"
         if staged.upload is not None:
             await self._complete(key, staged.upload, staged)
-        elif await self._bucket.size(staged.object) != staged.length:
-            raise ObjectMissing(staged.object)
+        # The bytes are never read again by us: this is what vouches for them.
+        if await self._bucket.size(staged.object) != staged.length:
+            raise ObjectMissing(f"{staged.object}: not there, or not all of it")
         return Committed(staged.object, not await self._cleared(staged.spent) or staged.contended)
 
     async def _cleared(self, spent: Sequence[str]) -> bool:
@@ -137,11 +139,8 @@ class S3Store:
         return True
 
     async def _complete(self, key: str, upload: str, staged: Staged) -> None:
-        try:
+        with suppress(UploadMissing):  # done, and the answer was lost?
             await self._bucket.complete(key, upload, staged.parts)
-        except UploadMissing:  # done, and the answer was lost?
-            if await self._bucket.size(key) != staged.length:
-                raise ObjectMissing(f"{key}: its multipart upload is gone") from None
 
     async def open(self, key: str, start: int, length: int) -> S3Reader:
         """GetObject with a range."""

@@ -204,8 +204,8 @@ class S3Writer:
 
     async def _spill(self) -> None:
         """Make an object of what is held, to be read again when there is enough for a part."""
-        key, size = self._new_key(), self._held
-        await self._put(key, self._take())
+        key = self._new_key()
+        size = await self._put(key, [])
         self._staged = self._staged.with_object(key, size)
         self._tail = self._staged.tail
 
@@ -223,18 +223,21 @@ class S3Writer:
             await self._gather()
 
     async def _gather(self) -> None:
-        staged, size, key = self._staged, self._held, self._new_key()
-        first = await self._bucket.read([name for name, _ in staged.tail])
-        await self._put(key, first + self._take())
-        spent = (*staged.spent, *(name for name, _ in staged.tail))
+        staged, key = self._staged, self._new_key()
+        names = [name for name, _ in staged.tail]
+        size = await self._put(key, names)
+        spent = (*staged.spent, *names)
         self._staged = replace(staged, length=staged.length + size, tail=(), spent=spent, object=key)
 
-    async def _put(self, key: str, pieces: list[bytes]) -> None:
+    async def _put(self, key: str, first: Sequence[str]) -> int:
+        """Make an object of these objects and of what is held; how many bytes were held."""
         await self._memory.senders.acquire()
         try:
-            await self._bucket.put(key, pieces)
+            before, size = await self._bucket.read(first), self._held
+            await self._bucket.put(key, before + self._take())
         finally:
             self._memory.senders.release()
+        return size
 
     def _new_key(self) -> str:
         self._spills += 1

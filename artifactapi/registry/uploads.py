@@ -173,7 +173,7 @@ class Uploads:
             raise lost(session, missing) from None
 
     async def _drop(self, session: Session) -> None:
-        dropped = await rows.cancel(self._database, session.name, session.id)
+        dropped = await rows.cancel(self._database, session.name, session.id, session.fence)
         if dropped is not None:
             await self._abort(dropped)
 

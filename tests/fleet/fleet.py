@@ -103,7 +103,7 @@ class Fleet:
         return {key for key in found if not key.startswith(tuple(whole))}
 
     def check_swept(self) -> None:
-        """Let all that is in the outbox be due, and a replica start, which begins with a sweep: rows and bytes agree."""
+        """Let all in the outbox be due, and a replica start, which begins with a sweep: rows and bytes agree."""
         self.query("UPDATE doomed_objects SET after = now()")
         self.spawn()
         eventually(lambda: not self.doomed())

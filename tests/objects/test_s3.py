@@ -316,6 +316,28 @@ async def test_every_call_tells(broken):
         assert isinstance(outcome, Refused)
 
 
+async def test_answers_that_are_none_of_s3s(broken):
+    """A 200 that does not say what S3 says is not taken for a success."""
+    store, _ = await broken(OK)
+    state = Staged(1, "upload", ((1, "etag"),), object="key").to_state()
+    for work in (
+        stage(store, new_key(), b"x" * PART),  # no UploadId
+        store.commit("key", state, 1),  # no object of that size
+        store.open(new_key(), 3, 2),  # a range that was ignored
+    ):
+        with pytest.raises((Unavailable, ObjectMissing)):
+            await work
+
+
+@pytest.mark.parametrize("answer", [(501, "NotImplemented"), (400, "MissingContentMD5")], ids=["none", "md5"])
+async def test_servers_without_delete_objects(broken, answer):
+    """Where several objects cannot be deleted at once, they are deleted one by one."""
+    store, server = await broken(answer, OK)
+    await store.delete(["a", "b"])
+    methods = [line.split()[0] for line in server.asked]
+    assert methods == ["HEAD", "POST", "DELETE", "DELETE"]
+
+
 @pytest.mark.parametrize("answer", [(500, "InternalError"), (503, "SlowDown")], ids=["500", "503"])
 async def test_what_passes_is_tried_again(broken, answer):
     """A server that fails twice and then works is no failure."""
