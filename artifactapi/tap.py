@@ -84,11 +84,11 @@ def s3_bucket(text: str) -> str | None:
     return text or None
 
 
-def s3_region(text: str) -> str:
-    """A region's name."""
-    if not re.fullmatch(r"[a-zA-Z0-9-]{1,64}", text):
+def s3_region(text: str) -> str | None:
+    """A region's name; None for what the environment says."""
+    if not re.fullmatch(r"[a-zA-Z0-9-]{0,64}", text):
         raise ValueError("not a region's name")
-    return text
+    return text or None
 
 
 def s3_prefix(text: str) -> str:
@@ -148,7 +148,7 @@ OPTIONS = (
     Option("database-pool", "8", "database connections of this process", whole(1, 200)),
     Option("s3-bucket", "", "bucket of the objects; empty: files in the data directory", s3_bucket),
     Option("s3-endpoint", "", "URL of the S3 server; empty: Amazon's", s3_endpoint),
-    Option("s3-region", "us-east-1", "region of the bucket", s3_region),
+    Option("s3-region", "", "region of the bucket; empty: as AWS_REGION says, else us-east-1", s3_region),
     Option("s3-prefix", "", "what the keys of all objects begin with", s3_prefix),
     Option("s3-redirect", "false", "true: pulls are sent to presigned URLs of the S3 server", yes_or_no),
     Option("threads", "8", "threads for hashing, and as many for storage and for downloads", whole(1, 200)),

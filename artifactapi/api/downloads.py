@@ -200,7 +200,10 @@ class Flow:
     async def ready(self) -> None:
         """Return when the transport takes more. Raises ConnectionLost after STALL_SECONDS."""
         if self._paused is not None:
-            await soon(self._paused, self._reactor)
+            try:
+                await soon(self._paused, self._reactor)
+            finally:
+                self._paused = None
 
     def pauseProducing(self) -> None:
         """The transport: enough."""

@@ -45,7 +45,7 @@ class Location:
 
     bucket: str
     endpoint: str | None
-    region: str
+    region: str | None
     prefix: str
 
 
@@ -163,10 +163,11 @@ class Bucket:
 
 def connect(location: Location, connections: int) -> S3Client:
     """The client. For a thread: it reads files and takes a while."""
-    return boto3.session.Session().client(
+    session = boto3.session.Session()
+    return session.client(
         "s3",
         endpoint_url=location.endpoint,
-        region_name=location.region,
+        region_name=location.region or session.region_name or "us-east-1",
         config=Config(
             signature_version="s3v4",
             # A bucket's name as a host name is Amazon's own; every other server knows it in the path.
@@ -175,7 +176,7 @@ def connect(location: Location, connections: int) -> S3Client:
             # Look-alikes do not know the checksums that newer releases of boto3 send by default.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "max_attempts": 4},
+            retries={"mode": "standard", "total_max_attempts": 4},
             connect_timeout=5,
             read_timeout=60,
         ),

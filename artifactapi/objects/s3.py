@@ -48,6 +48,7 @@ class S3Reader:
         self._key = key
         self._at = start
         self._body = body
+        self._beyond = body is None  # the range begins behind the end
         self._closed = False
         self._ahead: Deferred[bytes] | None = None
 
@@ -73,24 +74,22 @@ class S3Reader:
             body.close()
 
     async def _read(self) -> bytes:
+        left = self.start + self.length - self._at
         for tries_left in reversed(range(TRIES)):
-            size = min(READ, self.start + self.length - self._at)
-            if not size or self._body is None:
+            if not left or self._beyond:
                 break
             try:
-                data = await self._bucket.read_from(self._body, size)
+                if self._body is None:
+                    self._body = await self._bucket.open(self._key, self._at, left)
+                data = await self._bucket.read_from(self._body, min(READ, left)) if self._body else b""
             except Unavailable:
+                self._close()
                 if not tries_left:
                     raise
-                await self._open_again()
             else:
                 self._at += len(data)
                 return data
         return b""
-
-    async def _open_again(self) -> None:
-        self._close()
-        self._body = await self._bucket.open(self._key, self._at, self.start + self.length - self._at)
 
 
 @implementer(IObjectStore)

@@ -41,7 +41,7 @@ class Memory:
 
 def part_size(number: int) -> int:
     """Bytes of a part: equal ones (some servers take no others), until 10,000 of them would not do."""
-    return PART << (number // GROWTH)
+    return PART << (min(number, LAST_NUMBER - 1) // GROWTH)
 
 
 @implementer(IObjectWriter)
@@ -186,7 +186,7 @@ class S3Writer:
     async def _why_missing(self) -> Exception:
         try:
             gone = await self._bucket.size(self._key) is not None
-        except OciError as error:
+        except Exception as error:
             return error
         return Superseded() if gone else ObjectMissing(f"{self._key}: its multipart upload is gone")
 

@@ -202,4 +202,4 @@ def lost(session: Session, missing: ObjectMissing) -> BlobUploadUnknown:
 
 def taken_over() -> UploadConflict:
     """The error for a writer that is no longer the session's."""
-    return UploadConflict("another request has taken over this upload")
+    return UploadConflict("another request has taken over this upload, or completed it")

@@ -21,11 +21,11 @@ async def begin(uploads, upload_id, *pieces: bytes) -> tuple[Slow, Deferred]:
     """A writer that has these in, and waits for more."""
     body = Slow()
     appending = Deferred.fromCoroutine(uploads.append(NAME, upload_id, body, None))
+    await eventually(lambda: body.waiting)
     for piece in pieces:
         before = body.waiting
         body.send(piece)
         await eventually(lambda before=before: body.waiting > before)
-    await eventually(lambda: body.waiting)
     return body, appending
 
 
