@@ -63,7 +63,7 @@ class Config:
     database_pool: int
     s3_bucket: str | None
     s3_endpoint: str | None
-    s3_region: str
+    s3_region: str | None
     s3_prefix: str
     s3_redirect: bool
     threads: int
@@ -105,7 +105,7 @@ class Artifactapi(Daemon):
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         self._start_sweeps(database, store)
         checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
-        health = self.health = Health(checks, metrics, registry, self._reports)
+        health = self.health = Health(checks, metrics, registry, self._reports, self._reactor)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
         root = Root(V2(registry, downloads), App(RepoRoutes(registry), health).klein.resource())
         site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
@@ -123,11 +123,7 @@ class Artifactapi(Daemon):
     def _start_threads(self, name: str, size: int) -> Threads:
         threads = Threads(name, size, self._reactor)
         threads.start()
-
-        async def stop() -> None:
-            threads.stop()
-
-        self._stops.append(stop)
+        self._stops.append(threads.stop)
         return threads
 
     async def _start_store(self, metrics: Metrics) -> IObjectStore:
@@ -178,7 +174,7 @@ class Artifactapi(Daemon):
         self._announce(address_text(self.config.listen, self.address))
 
         async def stop() -> None:
-            health.draining = True
+            health.draining = site.draining = True
             await deferLater(self._reactor, self.config.drain_seconds)
             await port.stopListening()
             await self._drain(site)

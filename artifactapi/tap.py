@@ -84,11 +84,11 @@ def s3_bucket(text: str) -> str | None:
     return text or None
 
 
-def s3_region(text: str) -> str:
-    """A region's name."""
-    if not re.fullmatch(r"[a-zA-Z0-9-]{1,64}", text):
+def s3_region(text: str) -> str | None:
+    """A region's name; None for what the environment says."""
+    if not re.fullmatch(r"[a-zA-Z0-9-]{0,64}", text):
         raise ValueError("not a region's name")
-    return text
+    return text or None
 
 
 def s3_prefix(text: str) -> str:
@@ -148,14 +148,19 @@ OPTIONS = (
     Option("database-pool", "8", "database connections of this process", whole(1, 200)),
     Option("s3-bucket", "", "bucket of the objects; empty: files in the data directory", s3_bucket),
     Option("s3-endpoint", "", "URL of the S3 server; empty: Amazon's", s3_endpoint),
-    Option("s3-region", "us-east-1", "region of the bucket", s3_region),
+    Option("s3-region", "", "region of the bucket; empty: as AWS_REGION says, else us-east-1", s3_region),
     Option("s3-prefix", "", "what the keys of all objects begin with", s3_prefix),
     Option("s3-redirect", "false", "true: pulls are sent to presigned URLs of the S3 server", yes_or_no),
     Option("threads", "8", "threads for hashing, and as many for storage and for downloads", whole(1, 200)),
     Option("repos", "docker-internal=docker:local", "repos created at start if missing, separated by commas", repos),
     Option("gc-interval", "300", "seconds between sweeps", whole(1, 1_000_000)),
     Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
-    Option("start-patience", "60", "seconds that a start waits for a database that is not up yet", whole(0, 86_400)),
+    Option(
+        "start-patience",
+        "60",
+        "seconds that a start waits for a database or S3 server that is not up yet",
+        whole(0, 86_400),
+    ),
     Option("drain-seconds", "0", "seconds that a daemon which stops is not ready, yet serves", whole(0, 3600)),
     Option("shutdown-grace", "30", "seconds that running requests get to end when the daemon stops", whole(0, 3600)),
     Option("log-format", "text", "text or json", log_format),

@@ -131,7 +131,7 @@ def threads() -> Iterator[Threads]:
     pool = Threads("test", 4, reactor)
     pool.start()
     yield pool
-    pool.stop()
+    pytest_twisted.blockon(Deferred.fromCoroutine(pool.stop()))
 
 
 @pytest_twisted.async_yield_fixture

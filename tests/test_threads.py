@@ -39,7 +39,7 @@ async def test_no_more_than_its_size():
         calls = [Deferred.fromCoroutine(pool.run(barrier.wait, 10)) for _ in range(6)]
         assert sorted(n for _, n in await DeferredList(calls)) == [0, 0, 0, 1, 1, 1]
     finally:
-        pool.stop()
+        await pool.stop()
 
 
 async def test_a_cancelled_call_goes_on(threads):
@@ -58,18 +58,30 @@ async def test_a_cancelled_call_goes_on(threads):
     assert await done == "done"
 
 
-def test_stop_waits():
+async def test_stop_waits():
     """A pool that stops waits for the calls that run; stopping it twice, or before its start, does nothing."""
     pool, ran = Threads("stopping", 1, reactor), []
-    pool.stop()
+    await pool.stop()
     pool.start()
     begun, go = threading.Event(), threading.Event()
     pool._pool.callInThread(lambda: (begun.set(), go.wait(10), ran.append(True)))
     assert begun.wait(10)
     threading.Timer(0.05, go.set).start()
-    pool.stop()
+    await pool.stop()
     assert ran == [True]
-    pool.stop()
+    await pool.stop()
+
+
+async def test_stop_does_not_wait_for_ever():
+    """A call that hangs keeps neither the stop nor the end of the process waiting."""
+    pool, go = Threads("hanging", 1, reactor), threading.Event()
+    pool.start()
+    hanging = Deferred.fromCoroutine(pool.run(go.wait, 60))
+    await pool.stop(0.1)
+    assert not hanging.called
+    assert all(thread.daemon for thread in pool._pool.threads)
+    go.set()
+    assert await hanging
 
 
 async def test_shield_passes_on():

@@ -35,7 +35,7 @@ class BlobRoutes:
         headers = describe(digest)
         if matches(request.getHeader("if-none-match"), headers["ETag"]):
             return respond(304, headers=headers)
-        part = parse_range(request.getHeader("range"), blob.size)
+        part = parse_range(wanted_range(request, headers["ETag"]), blob.size)
         start, length = part or (0, blob.size)
         headers["Content-Length"] = str(length)
         if part:
@@ -69,6 +69,13 @@ class BlobRoutes:
         for key, value in headers.items():
             request.setHeader(key, value)
         await self._downloads.send(request, reader)
+
+
+def wanted_range(request: Request, etag: str) -> str | None:
+    """The Range of a GET, unless it is for another entity (RFC 9110, 13.1.5 and 14.2)."""
+    if request.method == b"HEAD" or request.getHeader("if-range") not in (None, etag):
+        return None
+    return request.getHeader("range")
 
 
 def redirected(url: str, headers: dict[str, str]) -> Response:

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from artifactapi.api.site import Request
-from artifactapi.objects.interface import IObjectReader
+from artifactapi.objects.interface import IObjectReader, ObjectMissing
 from artifactapi.oci.errors import OciError
 from artifactapi.threads import Threads
 
@@ -50,8 +50,11 @@ class Downloads:
                 await self._send_file(request, reader)
             else:
                 await self._write(request, reader)
-        except (OSError, ConnectionLost, OciError) as error:
+        except (ConnectionLost, ConnectionError) as error:
             log.info("request {id}: download ended early: {error}", id=request.request_id, error=str(error))
+            abort(request)
+        except (OSError, OciError, ObjectMissing) as error:
+            log.error("request {id}: download cut: {error}", id=request.request_id, error=str(error))
             abort(request)
         finally:
             reader.close()
@@ -197,7 +200,10 @@ class Flow:
     async def ready(self) -> None:
         """Return when the transport takes more. Raises ConnectionLost after STALL_SECONDS."""
         if self._paused is not None:
-            await soon(self._paused, self._reactor)
+            try:
+                await soon(self._paused, self._reactor)
+            finally:
+                self._paused = None
 
     def pauseProducing(self) -> None:
         """The transport: enough."""

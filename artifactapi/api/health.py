@@ -3,13 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from klein import Response
+from twisted.internet.defer import Deferred
 
 from artifactapi.api.responses import json_response, respond
 from artifactapi.metrics import Metrics, Report
 from artifactapi.oci.errors import OciError
 from artifactapi.registry.registry import Registry
+from artifactapi.shield import detached
+
+PATIENCE = 4.0
+"""Seconds in which a part must answer; the probes of most platforms wait a little longer, or can be told to."""
+
+
+class Check:
+    """Whether a part of the daemon works: one question at a time, however many ask."""
+
+    def __init__(self, ask: Callable[[], Awaitable[object]], reactor: Any) -> None:
+        self._ask = ask
+        self._reactor = reactor
+        self._waiting: list[Deferred[str]] = []
+        self._asking = False
+
+    async def state(self) -> str:
+        """ok, or what is wrong."""
+        waiter: Deferred[str] = Deferred(self._waiting.remove)
+        self._waiting.append(waiter)
+        too_late = self._reactor.callLater(PATIENCE, self._answer, [waiter], "does not answer in time")
+        if not self._asking:
+            self._asking = True
+            detached(self._run())
+        try:
+            return await waiter
+        finally:
+            if too_late.active():
+                too_late.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await self._ask()
+        except OciError as error:
+            self._answer(self._waiting, error.message)
+        else:
+            self._answer(self._waiting, "ok")
+        finally:
+            self._asking = False
+
+    def _answer(self, waiters: list[Deferred[str]], state: str) -> None:
+        for waiter in list(waiters):
+            self._waiting.remove(waiter)
+            waiter.callback(state)
 
 
 class Health:
@@ -21,9 +66,10 @@ class Health:
         metrics: Metrics,
         registry: Registry,
         reports: Callable[[], Awaitable[Mapping[str, Report] | None]],
+        reactor: Any,
     ) -> None:
         """`reports` gives the metrics of each process, if there are several."""
-        self._checks = checks
+        self._checks = {name: Check(ask, reactor) for name, ask in checks.items()}
         self._metrics = metrics
         self._registry = registry
         self._reports = reports
@@ -35,7 +81,8 @@ class Health:
 
     async def ready(self) -> Response:
         """The database and the store answer, and it is not about to stop."""
-        parts = {name: await self._check(check) for name, check in self._checks.items()}
+        asked = {name: Deferred.fromCoroutine(check.state()) for name, check in self._checks.items()}
+        parts = {name: await state for name, state in asked.items()}
         if self.draining:
             parts["service"] = "stopping"
         ready = all(state == "ok" for state in parts.values())
@@ -49,10 +96,3 @@ class Health:
             self._metrics.upload_sessions.set(float("nan"))
         text = self._metrics.text(await self._reports())
         return respond(200, text, content_type=self._metrics.content_type)
-
-    async def _check(self, check: Callable[[], Awaitable[object]]) -> str:
-        try:
-            await check()
-        except OciError as error:
-            return error.message
-        return "ok"

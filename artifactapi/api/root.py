@@ -56,6 +56,10 @@ async def answer(request: Request, work: Awaitable[Response | None]) -> None:
         response = await work
     except Exception:  # CancelledError too: the log shows how it ended
         response = from_failure(Failure(), request.request_id)
+        if request.startedWriting and not request._disconnected:
+            # In the middle of a body an error would be taken for a part of it: its client sees a cut connection.
+            request.transport.abortConnection()
+            return
     if response is not None:
         send(request, response)
     if not request.finished and not request._disconnected:

@@ -63,6 +63,8 @@ class Request(server.Request):
         self.request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self.site = self.channel.site
         self.site.active.add(self)
+        if self.site.draining:
+            self.channel.persistent = False  # and its answer says so: no request is lost to a closing connection
         self.process()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -85,7 +87,7 @@ class Request(server.Request):
 
     def write(self, data: bytes) -> None:
         """A piece of the answer; one that comes before the body's end is the last on its connection."""
-        if not self.startedWriting and not self.body.complete:
+        if not self.startedWriting and not (self.body.complete and self.channel.persistent):
             self.setHeader(b"connection", b"close")
         super().write(data)
 
@@ -209,6 +211,7 @@ class Site(server.Site):
         # Writes go on when their client has gone.
         self.writing: set[Request] = set()
         self.channels: set[Channel] = set()
+        self.draining = False
 
     def log(self, request: Any) -> None:
         """Nothing: `observe` logs."""

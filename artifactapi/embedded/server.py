@@ -87,7 +87,7 @@ class EmbeddedPostgres:
             self._work.cancel()
         if self._child is not None:
             await self._end(self._child)
-        self._threads.stop()
+        await self._threads.stop()
         self._held.close()
 
     async def _end(self, child: Child) -> None:

@@ -99,8 +99,10 @@ async def blobs(db: Queryable, grace: float, count: int) -> Batch:
             DELETE FROM blobs b USING batch q WHERE NOT q.used AND b.id = q.id RETURNING object_key, size
         ), doomed AS (
             -- At once: who reads it has begun before the grace.
+            -- What was staged beside it may be in the outbox already, with the object itself as what is kept.
             INSERT INTO doomed_objects (key, after)
             SELECT object_key, now() FROM gone WHERE object_key IS NOT NULL
+            ON CONFLICT (key) DO UPDATE SET keep = NULL
         )
         SELECT count(*), coalesce(sum(size), 0)::bigint FROM gone
         """,

@@ -71,11 +71,14 @@ async def claim(db: Queryable, name: ImageName, upload_id: UUID, start: int | No
 
 
 async def advance(db: Queryable, session: Session) -> bool:
-    """Record the durable bytes; False if another writer took the session, or it ended."""
+    """Record the durable bytes; False if another writer took the session, or it ended.
+
+    Never backwards: a statement whose answer was lost may be done after the one that was sent later.
+    """
     return bool(
         await db.query(
             'UPDATE upload_sessions SET "offset" = %s, content = %s, hash_state = %s, store_state = %s,'
-            " updated_at = now() WHERE id = %s AND fence = %s RETURNING id",
+            ' updated_at = now() WHERE id = %s AND fence = %s AND "offset" <= %s RETURNING id',
             (
                 session.offset,
                 session.content,
@@ -83,6 +86,7 @@ async def advance(db: Queryable, session: Session) -> bool:
                 None if session.store_state is None else Json(session.store_state),
                 str(session.id),
                 session.fence,
+                session.offset,
             ),
         )
     )
@@ -138,16 +142,21 @@ async def finish(
     return row[0] if row else None
 
 
-async def cancel(db: Queryable, name: ImageName, upload_id: UUID) -> Session | None:
-    """End it; its object goes to the outbox. Returns what it was, None if there is no such session."""
+async def cancel(db: Queryable, name: ImageName, upload_id: UUID, fence: int | None = None) -> Session | None:
+    """End it (if `fence` is given, only while it is that writer's); its object goes to the outbox.
+
+    Returns what it was, None if there is no such session.
+    """
     row = await db.one(
         f"""
-        WITH ended AS (DELETE FROM upload_sessions WHERE {MINE} RETURNING {COLUMNS}),
+        WITH ended AS (
+            DELETE FROM upload_sessions WHERE {MINE} AND fence = coalesce(%(fence)s, fence) RETURNING {COLUMNS}
+        ),
         doomed AS (INSERT INTO doomed_objects (key, store_state)
                    SELECT object_key, store_state FROM ended WHERE store_state IS NOT NULL)
         SELECT {COLUMNS} FROM ended
         """,
-        _key(name, upload_id),
+        {**_key(name, upload_id), "fence": fence},
     )
     return _session(name, row) if row else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -11,6 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from twisted.logger import Logger
+from urllib3.exceptions import HTTPError
 
 from artifactapi.objects.interface import ObjectMissing
 from artifactapi.oci.errors import Refused, StoreFull, Unavailable
@@ -27,6 +28,8 @@ log = Logger()
 AT_ONCE = 1000  # keys in one DeleteObjects, by the protocol
 MISSING = ("NoSuchKey", "404", "NotFound")
 LOST = ("InvalidPart", "InvalidPartOrder", "EntityTooSmall")
+SINGLY = ("NotImplemented", "MissingContentMD5", "InvalidRequest", "501")
+"""What those say to DeleteObjects that do not have it (Google), or want MD5 with it."""
 FULL = ("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "EntityTooLarge")
 FORBIDDEN = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken")
 RETRY = {"Retry-After": "2"}
@@ -42,7 +45,7 @@ class Location:
 
     bucket: str
     endpoint: str | None
-    region: str
+    region: str | None
     prefix: str
 
 
@@ -71,22 +74,21 @@ class Bucket:
         """An object of its own."""
         await self._run(_put, self._client.put_object, pieces, **self._at(key))
 
-    async def begin(self, key: str) -> str:
-        """The id of a new multipart upload."""
+    async def begin(self, key: str) -> tuple[str, bool]:
+        """The id of a new multipart upload; and whether there may be another one, whose answer was lost."""
         made = await self._run(self._client.create_multipart_upload, **self._at(key))
-        return made["UploadId"]
+        return told(made, "UploadId"), bool(made["ResponseMetadata"].get("RetryAttempts"))
 
     async def part(self, key: str, upload: str, number: int, pieces: Sequence[bytes]) -> str:
         """Upload a part; its ETag. Raises UploadMissing."""
         given = {**self._at(key), "UploadId": upload, "PartNumber": number}
-        etag: str = (await self._run(_put, self._client.upload_part, pieces, **given))["ETag"]
-        return etag.strip('"')
+        return told(await self._run(_put, self._client.upload_part, pieces, **given), "ETag").strip('"')
 
     async def complete(self, key: str, upload: str, parts: Sequence[tuple[int, str]]) -> None:
         """Make an object of the parts. Raises UploadMissing; ObjectMissing when the parts are not what they were."""
         listed = [{"PartNumber": number, "ETag": etag} for number, etag in parts]
         given: dict[str, Any] = {**self._at(key), "UploadId": upload, "MultipartUpload": {"Parts": listed}}
-        await self._run(self._client.complete_multipart_upload, **given)
+        told(await self._run(self._client.complete_multipart_upload, **given), "ETag")
 
     async def size(self, key: str) -> int | None:
         """How many bytes the object has; None if it is not there."""
@@ -101,8 +103,7 @@ class Bucket:
 
     async def open(self, key: str, start: int, length: int) -> StreamingBody | None:
         """A range of an object, at least one byte; None if it begins beyond the end. Raises ObjectMissing."""
-        given = {**self._at(key), "Range": f"bytes={start}-{start + length - 1}"}
-        return await self._run(_open, self._client.get_object, **given)
+        return await self._run(_open, self._client.get_object, start, length, **self._at(key))
 
     async def read_from(self, body: StreamingBody, size: int) -> bytes:
         """The next bytes; b"" at the end. Raises Unavailable when the connection breaks before."""
@@ -118,20 +119,34 @@ class Bucket:
         """Delete these objects; those that are not there are no error. Returns the keys of those that stay."""
         stuck: set[str] = set()
         for start in range(0, len(keys), AT_ONCE):
-            stuck |= await self._delete(keys[start : start + AT_ONCE])
-        return frozenset(stuck)
-
-    async def _delete(self, keys: Sequence[str]) -> set[str]:
-        given: Any = {"Objects": [{"Key": self._name(key)} for key in keys], "Quiet": True}
-        answer = await self._run(self._client.delete_objects, Bucket=self._location.bucket, Delete=given)
-        errors = [error for error in answer.get("Errors", ()) if error.get("Code") not in MISSING]
-        for error in errors[:3]:
-            log.error("S3: {key} cannot be deleted: {code}", key=error.get("Key"), code=error.get("Code"))
-        return {error.get("Key", "").removeprefix(self._location.prefix) for error in errors}
+            stuck |= await self._run(self._delete, [self._name(key) for key in keys[start : start + AT_ONCE]])
+        return frozenset(name.removeprefix(self._location.prefix) for name in stuck)
 
     async def delete_below(self, key: str, keep: str | None) -> None:
         """Abort every multipart upload of `key`, then delete every object whose key begins with it, except `keep`."""
         await self._run(self._delete_below, self._name(key), None if keep is None else self._name(keep))
+
+    def _delete(self, names: Sequence[str]) -> set[str]:
+        given: Any = {"Objects": [{"Key": name} for name in names], "Quiet": True}
+        try:
+            answer = self._client.delete_objects(Bucket=self._location.bucket, Delete=given)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in SINGLY:
+                raise
+            return {name for name in names if not self._delete_one(name)}
+        errors = [error for error in answer.get("Errors", ()) if error.get("Code") not in MISSING]
+        for error in errors[:3]:
+            log.error("S3: {key} cannot be deleted: {code}", key=error.get("Key"), code=error.get("Code"))
+        return {error.get("Key", "") for error in errors}
+
+    def _delete_one(self, name: str) -> bool:
+        try:
+            self._client.delete_object(Bucket=self._location.bucket, Key=name)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            log.error("S3: {key} cannot be deleted: {code}", key=name, code=code)
+            return code in MISSING
+        return True
 
     def _delete_below(self, name: str, keep: str | None) -> None:
         bucket = self._location.bucket
@@ -159,10 +174,11 @@ class Bucket:
 
 def connect(location: Location, connections: int) -> S3Client:
     """The client. For a thread: it reads files and takes a while."""
-    return boto3.session.Session().client(
+    session = boto3.session.Session()
+    return session.client(
         "s3",
         endpoint_url=location.endpoint,
-        region_name=location.region,
+        region_name=location.region or session.region_name or "us-east-1",
         config=Config(
             signature_version="s3v4",
             # A bucket's name as a host name is Amazon's own; every other server knows it in the path.
@@ -171,7 +187,7 @@ def connect(location: Location, connections: int) -> S3Client:
             # Look-alikes do not know the checksums that newer releases of boto3 send by default.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"mode": "standard", "max_attempts": 4},
+            retries={"mode": "standard", "total_max_attempts": 4},
             connect_timeout=5,
             read_timeout=60,
         ),
@@ -188,6 +204,13 @@ def refused(operation: str, code: str) -> Unavailable | StoreFull:
     return Unavailable(f"the registry's object store fails: {code}", headers=RETRY)
 
 
+def told(answer: Mapping[str, Any], field: str) -> str:
+    """What the answer must tell. Raises Unavailable: a 200 without it is none of S3's."""
+    if not answer.get(field):
+        raise refused("a request", f"its answer has no {field}")
+    return str(answer[field])
+
+
 def _put(call: Callable[..., Any], pieces: Sequence[bytes], **given: Any) -> Any:
     # Joined here, in the thread. boto3 sends it again on a retry, so it must be bytes.
     return call(Body=b"".join(pieces), **given)
@@ -199,13 +222,17 @@ def _get(call: Callable[..., Any], **given: Any) -> bytes:
     return data
 
 
-def _open(call: Callable[..., Any], **given: Any) -> StreamingBody | None:
+def _open(call: Callable[..., Any], start: int, length: int, **given: Any) -> StreamingBody | None:
     try:
-        body: StreamingBody = call(**given)["Body"]
+        answer = call(Range=f"bytes={start}-{start + length - 1}", **given)
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in ("InvalidRange", "416"):
             return None
         raise
+    body: StreamingBody = answer["Body"]
+    if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
+        body.close()
+        raise refused("GetObject", "the range was ignored")
     return body
 
 
@@ -221,6 +248,6 @@ def _guarded(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise refused(error.operation_name, code) from None
     except NoCredentialsError:
         raise Refused("no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", headers=RETRY) from None
-    except (BotoCoreError, OSError) as error:
+    except (BotoCoreError, HTTPError, OSError) as error:
         log.error("S3 does not answer: {error}", error=type(error).__name__)
         raise Unavailable("the registry's object store does not answer at the moment", headers=RETRY) from error

@@ -7,6 +7,7 @@ blobs/ab/<uuid>.<fence>-<n>  one that had less than a part; or bytes of an uploa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -47,6 +48,7 @@ class S3Reader:
         self._key = key
         self._at = start
         self._body = body
+        self._beyond = body is None  # the range begins behind the end
         self._closed = False
         self._ahead: Deferred[bytes] | None = None
 
@@ -72,24 +74,22 @@ class S3Reader:
             body.close()
 
     async def _read(self) -> bytes:
+        left = self.start + self.length - self._at
         for tries_left in reversed(range(TRIES)):
-            size = min(READ, self.start + self.length - self._at)
-            if not size or self._body is None:
+            if not left or self._beyond:
                 break
             try:
-                data = await self._bucket.read_from(self._body, size)
+                if self._body is None:
+                    self._body = await self._bucket.open(self._key, self._at, left)
+                data = await self._bucket.read_from(self._body, min(READ, left)) if self._body else b""
             except Unavailable:
+                self._close()
                 if not tries_left:
                     raise
-                await self._open_again()
             else:
                 self._at += len(data)
                 return data
         return b""
-
-    async def _open_again(self) -> None:
-        self._close()
-        self._body = await self._bucket.open(self._key, self._at, self.start + self.length - self._at)
 
 
 @implementer(IObjectStore)
@@ -125,8 +125,9 @@ class S3Store:
         assert staged.object is not None, "sealed"
         if staged.upload is not None:
             await self._complete(key, staged.upload, staged)
-        elif await self._bucket.size(staged.object) != staged.length:
-            raise ObjectMissing(staged.object)
+        # The bytes are never read again by us: this is what vouches for them.
+        if await self._bucket.size(staged.object) != staged.length:
+            raise ObjectMissing(f"{staged.object}: not there, or not all of it")
         return Committed(staged.object, not await self._cleared(staged.spent) or staged.contended)
 
     async def _cleared(self, spent: Sequence[str]) -> bool:
@@ -136,11 +137,8 @@ class S3Store:
             return False
 
     async def _complete(self, key: str, upload: str, staged: Staged) -> None:
-        try:
+        with suppress(UploadMissing):  # done, and the answer was lost?
             await self._bucket.complete(key, upload, staged.parts)
-        except UploadMissing:  # done, and the answer was lost?
-            if await self._bucket.size(key) != staged.length:
-                raise ObjectMissing(f"{key}: its multipart upload is gone") from None
 
     async def open(self, key: str, start: int, length: int) -> S3Reader:
         """GetObject with a range."""

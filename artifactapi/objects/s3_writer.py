@@ -41,7 +41,7 @@ class Memory:
 
 def part_size(number: int) -> int:
     """Bytes of a part: equal ones (some servers take no others), until 10,000 of them would not do."""
-    return PART << (number // GROWTH)
+    return PART << (min(number, LAST_NUMBER - 1) // GROWTH)
 
 
 @implementer(IObjectWriter)
@@ -186,7 +186,7 @@ class S3Writer:
     async def _why_missing(self) -> Exception:
         try:
             gone = await self._bucket.size(self._key) is not None
-        except OciError as error:
+        except Exception as error:
             return error
         return Superseded() if gone else ObjectMissing(f"{self._key}: its multipart upload is gone")
 
@@ -197,15 +197,15 @@ class S3Writer:
         if self._number > LAST_NUMBER:
             raise SizeInvalid("the blob has more parts than the object store takes")
         if self._staged.upload is None:
-            upload = await self._bucket.begin(self._key)
-            self._staged = replace(self._staged, upload=upload)
+            upload, doubtful = await self._bucket.begin(self._key)
+            self._staged = replace(self._staged, upload=upload, contended=self._staged.contended or doubtful)
             return upload
         return self._staged.upload
 
     async def _spill(self) -> None:
         """Make an object of what is held, to be read again when there is enough for a part."""
-        key, size = self._new_key(), self._held
-        await self._put(key, self._take())
+        key = self._new_key()
+        size = await self._put(key, [])
         self._staged = self._staged.with_object(key, size)
         self._tail = self._staged.tail
 
@@ -223,18 +223,21 @@ class S3Writer:
             await self._gather()
 
     async def _gather(self) -> None:
-        staged, size, key = self._staged, self._held, self._new_key()
-        first = await self._bucket.read([name for name, _ in staged.tail])
-        await self._put(key, first + self._take())
-        spent = (*staged.spent, *(name for name, _ in staged.tail))
+        staged, key = self._staged, self._new_key()
+        names = [name for name, _ in staged.tail]
+        size = await self._put(key, names)
+        spent = (*staged.spent, *names)
         self._staged = replace(staged, length=staged.length + size, tail=(), spent=spent, object=key)
 
-    async def _put(self, key: str, pieces: list[bytes]) -> None:
+    async def _put(self, key: str, first: Sequence[str]) -> int:
+        """Make an object of these objects and of what is held; how many bytes were held."""
         await self._memory.senders.acquire()
         try:
-            await self._bucket.put(key, pieces)
+            before, size = await self._bucket.read(first), self._held
+            await self._bucket.put(key, before + self._take())
         finally:
             self._memory.senders.release()
+        return size
 
     def _new_key(self) -> str:
         self._spills += 1

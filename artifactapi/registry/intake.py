@@ -71,7 +71,7 @@ class Intake:
 
     async def settle(self, last: bool) -> Session:
         """Make the bytes durable; returns the session that describes them, to be written to its row."""
-        if last and self._writer is None and self._must_seal():
+        if self._writer is None and self._must_settle():
             await self._open()
         if self._writer is None:
             return replace(self._session, offset=self._offset, content=self._content)
@@ -84,7 +84,8 @@ class Intake:
         if self._writer is not None:
             await self._writer.close()
 
-    def _must_seal(self) -> bool:
+    def _must_settle(self) -> bool:
+        """Whether the store has to do something although no byte came."""
         session = self._session
         return self._content is None and not self._store.is_sealed(session.store_state or {})
 

@@ -173,7 +173,7 @@ class Uploads:
             raise lost(session, missing) from None
 
     async def _drop(self, session: Session) -> None:
-        dropped = await rows.cancel(self._database, session.name, session.id)
+        dropped = await rows.cancel(self._database, session.name, session.id, session.fence)
         if dropped is not None:
             await self._abort(dropped)
 
@@ -202,4 +202,4 @@ def lost(session: Session, missing: ObjectMissing) -> BlobUploadUnknown:
 
 def taken_over() -> UploadConflict:
     """The error for a writer that is no longer the session's."""
-    return UploadConflict("another request has taken over this upload")
+    return UploadConflict("another request has taken over this upload, or completed it")

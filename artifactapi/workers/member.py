@@ -119,7 +119,7 @@ class Member(ProcessProtocol):
         )
         theirs.close()
         handed.close()
-        self._channel = Channel.over(ours, self._receive, self._hang_up, self._reactor)
+        self._channel = Channel.over(ours, self._receive, lambda: None, self._reactor)
         self._channel.tell("begin", (self.number, self._config))
 
     def _receive(self, word: str, value: Any) -> None:
@@ -142,6 +142,7 @@ class Member(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """It has ended: as it was told to, or it is started again, or there is no use in that."""
         ended, self._ended = self._ended, None
+        self._hang_up()
         self.end = _how(reason)
         if self._first is None and not self._stopping:
             self._revive()

@@ -22,6 +22,7 @@ version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage:
   {storage}
+  cache: {{blobdescriptor: inmemory}}
   delete: {{enabled: true}}
   redirect: {{disable: {streams}}}
 http: {{addr: "127.0.0.1:{port}"}}

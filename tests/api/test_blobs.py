@@ -43,15 +43,13 @@ async def test_get_and_head(client: Client, content: bytes, algorithm: str):
     ],
 )
 async def test_ranges(client: Client, content: bytes, header: str, part: slice):
-    """A range is the slice of the content, and says where it is; HEAD says the same."""
+    """A range is the slice of the content, and says where it is."""
     digest = await client.push_blob(NAME, content)
     start, end, _ = part.indices(len(content))
-    for method in ("GET", "HEAD"):
-        answer = await client.request(method, f"/v2/{NAME}/blobs/{digest}", range=header)
-        assert answer.status == 206
-        assert answer.body == (content[part] if method == "GET" else b"")
-        assert answer.headers["Content-Length"] == str(len(content[part]))
-        assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/{len(content)}"
+    answer = await client.get(f"/v2/{NAME}/blobs/{digest}", range=header)
+    assert (answer.status, answer.body) == (206, content[part])
+    assert answer.headers["Content-Length"] == str(len(content[part]))
+    assert answer.headers["Content-Range"] == f"bytes {start}-{end - 1}/{len(content)}"
 
 
 @pytest.mark.parametrize("header", ["bytes=600-", "bytes=500-0", "bytes=-0"])
@@ -146,3 +144,19 @@ async def test_the_same_blob_twice(client: Client, service):
     assert await client.push_blob("other/app", LARGE) == first == digest_of(LARGE)
     objects = [path for path in (service.config.data_dir / "objects").rglob("*") if path.is_file()]
     assert len(objects) == 1
+
+
+async def test_head_has_no_range(client):
+    """Range is for GET alone (RFC 9110, 14.2): HEAD tells of the whole."""
+    digest = await client.push_blob(NAME, b"0123456789")
+    answer = await client.request("HEAD", f"/v2/{NAME}/blobs/{digest}", range="bytes=0-3")
+    assert (answer.status, answer.headers["Content-Length"]) == (200, "10")
+
+
+@pytest.mark.parametrize("own, status", [(True, 206), (False, 200)])
+async def test_if_range(client, own, status):
+    """A Range counts only if its If-Range, if there is one, names this content."""
+    digest = await client.push_blob(NAME, b"0123456789")
+    condition = f'"{digest}"' if own else '"sha256:other"'
+    answer = await client.get(f"/v2/{NAME}/blobs/{digest}", **{"range": "bytes=0-3", "if-range": condition})
+    assert (answer.status, answer.body) == (status, b"0123456789"[: 4 if own else 10])

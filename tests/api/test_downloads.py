@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from artifactapi.objects.filesystem import FileReader, FilesystemStore
+from artifactapi.objects.interface import ObjectMissing
 from artifactapi.oci.errors import Unavailable
 from artifactapi.service import Artifactapi, Config
 from tests.api.test_streams import MIB, NAME, descriptors, eventually, head
@@ -141,13 +142,14 @@ async def test_hanging_up_while_a_thread_works(
     assert "Traceback" not in log_text.getvalue()
 
 
-async def test_a_file_that_cannot_be_read_to_its_end(client: Client, monkeypatch, log_text):
+@pytest.mark.parametrize("error", [Unavailable, ObjectMissing, RuntimeError])
+async def test_a_file_that_cannot_be_read_to_its_end(client: Client, monkeypatch, log_text, error):
     """A read that fails amid a download cuts the connection: what was sent is content, never an error's text."""
     content, real = os.urandom(200_000), FileReader.read
 
     async def read(self: FileReader) -> bytes:
         if self._at:
-            raise Unavailable("the disk gave up")
+            raise error("the disk gave up")
         return (await real(self))[:100_000]
 
     monkeypatch.setattr(FileReader, "read", read)

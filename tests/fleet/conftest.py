@@ -69,3 +69,9 @@ def survivor(fleet) -> Client:
 def victims(guarded, survivor) -> Victims:
     """Replicas behind the proxies, to be killed."""
     return Victims(guarded)
+
+
+@pytest.fixture(scope="module")
+def slow(guarded) -> Client:
+    """A replica behind the proxies, which lives."""
+    return guarded.fleet.spawn(**guarded.options).client()

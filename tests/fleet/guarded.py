@@ -34,11 +34,11 @@ def to(family: socket.AddressFamily, address: tuple[str, int] | str) -> Connect:
     return connect
 
 
-def s3_proxy(endpoint: str) -> Proxy:
-    """A proxy before an S3 server."""
-    port = urlsplit(endpoint).port
-    assert port
-    return Proxy(socket.create_server(("127.0.0.1", 0)), to(socket.AF_INET, ("127.0.0.1", port)), Http)
+def s3_proxy(endpoint: str, port: int = 0) -> Proxy:
+    """A proxy before an S3 server, on a port of its own."""
+    upstream = urlsplit(endpoint).port
+    assert upstream
+    return Proxy(socket.create_server(("127.0.0.1", port)), to(socket.AF_INET, ("127.0.0.1", upstream)), Http)
 
 
 class Guarded:

@@ -107,7 +107,7 @@ class Proxy:
         return hold
 
     def rule(self, pattern: str, *rules: Rule | None) -> None:
-        """What becomes of the next requests whose names have the pattern, one after the other; None: nothing special."""
+        """What becomes of the next requests whose names have the pattern, one by one; None: nothing special."""
         with self._lock:
             self._rules.append((re.compile(pattern), list(rules)))
 
@@ -202,8 +202,14 @@ def answering(status: str, body: bytes = b"") -> Rule:
     return lambda exchange: exchange.reply(head + body)
 
 
-def cutting(exchange: Exchange) -> None:
+def cut_before(exchange: Exchange) -> None:
     """Close the connection instead of passing it on."""
+    raise Gone
+
+
+def cut_after(exchange: Exchange) -> None:
+    """Pass it on, and close the connection instead of passing the answer back."""
+    exchange.ask()
     raise Gone
 
 

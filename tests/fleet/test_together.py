@@ -59,6 +59,7 @@ def test_one_object_for_a_blob(fleet):
 @pytest.mark.usefixtures("pushed")
 def test_the_image_has_each_once(fleet):
     """However often a blob was pushed, the image has it once."""
-    [(linked,)] = fleet.query("SELECT count(*) FROM image_blobs JOIN images i ON i.id = image_id WHERE i.name = %s",
-                              NAME.partition("/")[2])
+    [(linked,)] = fleet.query(
+        "SELECT count(*) FROM image_blobs JOIN images i ON i.id = image_id WHERE i.name = %s", NAME.partition("/")[2]
+    )
     assert linked == len({digest_of(content) for content in PLAN})

@@ -291,3 +291,13 @@ async def test_count(db):
     await started(db)
     await started(db, ELSEWHERE)
     assert await uploads.count(db) == 2
+
+
+async def test_advance_never_goes_back(db):
+    """A statement that is done late, behind one that was sent after it, changes nothing."""
+    first = replace(await started(db), offset=5, content=None, store_state={"length": 5})
+    second = replace(first, offset=6, store_state={"length": 6})
+    assert await uploads.advance(db, first)
+    assert await uploads.advance(db, second)
+    assert not await uploads.advance(db, first)
+    assert await uploads.find(db, NAME, first.id) == second

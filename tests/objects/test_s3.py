@@ -316,12 +316,50 @@ async def test_every_call_tells(broken):
         assert isinstance(outcome, Refused)
 
 
+async def test_answers_that_are_none_of_s3s(broken):
+    """A 200 that does not say what S3 says is not taken for a success."""
+    store, _ = await broken(OK)
+    state = Staged(1, "upload", ((1, "etag"),), object="key").to_state()
+    for work in (
+        stage(store, new_key(), b"x" * PART),  # no UploadId
+        store.commit("key", state, 1),  # no object of that size
+        store.open(new_key(), 3, 2),  # a range that was ignored
+    ):
+        with pytest.raises((Unavailable, ObjectMissing)):
+            await work
+
+
+@pytest.mark.parametrize("answer", [(501, "NotImplemented"), (400, "MissingContentMD5")], ids=["none", "md5"])
+async def test_servers_without_delete_objects(broken, answer):
+    """Where several objects cannot be deleted at once, they are deleted one by one."""
+    store, server = await broken(answer, OK)
+    await store.delete(["a", "b"])
+    methods = [line.split()[0] for line in server.asked]
+    assert methods == ["HEAD", "POST", "DELETE", "DELETE"]
+
+
 @pytest.mark.parametrize("answer", [(500, "InternalError"), (503, "SlowDown")], ids=["500", "503"])
 async def test_what_passes_is_tried_again(broken, answer):
     """A server that fails twice and then works is no failure."""
     store, server = await broken(answer, answer, OK)
     await stage(store, new_key(), b"bytes")
     assert [line.split()[0] for line in server.asked] == ["HEAD", "PUT", "PUT", "PUT"]
+
+
+async def test_leftovers_that_cannot_be_deleted_yet(s3_store, small_parts, monkeypatch):
+    """They do not keep a commit from being one; it says that there are some."""
+    key, state = new_key(), {}
+    for fence in (1, 2):
+        state = await stage(s3_store, key, b"%d" % fence, state=state, fence=fence)
+    sealed = await stage(s3_store, key, state=state, fence=3, last=True)
+
+    async def away(keys):
+        raise Unavailable("away")
+
+    monkeypatch.setattr(s3_store._bucket, "delete", away)
+    made = await s3_store.commit(key, sealed, 3)
+    assert made.leftovers
+    await holds(s3_store, made.key, b"12")
 
 
 async def test_a_server_that_is_not_there(location, threads):

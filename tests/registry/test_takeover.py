@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from artifactapi.objects.staged import Staged
 from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import BlobUploadUnknown, DigestInvalid, RangeInvalid, UploadConflict
+from artifactapi.registry.registry import Registry
 from tests.metadata.conftest import eventually
 from tests.registry import balance
 from tests.registry.bodies import BIG, NAME, SMALL, Pieces, Slow, content_of, outcomes
@@ -19,11 +21,11 @@ async def begin(uploads, upload_id, *pieces: bytes) -> tuple[Slow, Deferred]:
     """A writer that has these in, and waits for more."""
     body = Slow()
     appending = Deferred.fromCoroutine(uploads.append(NAME, upload_id, body, None))
+    await eventually(lambda: body.waiting)
     for piece in pieces:
         before = body.waiting
         body.send(piece)
         await eventually(lambda before=before: body.waiting > before)
-    await eventually(lambda: body.waiting)
     return body, appending
 
 
@@ -180,3 +182,39 @@ async def test_many_at_the_same_time(registry):
             await uploads.append(NAME, session.id, Pieces(chunk), at)
     await uploads.finish(NAME, session.id, digest_of(BIG), Pieces(), len(BIG))
     assert await content_of(registry, NAME, digest_of(BIG)) == BIG
+
+
+async def test_a_digest_that_is_wrong_ends_only_its_own_session(registry, monkeypatch):
+    """A PUT that lost the session to another request, and whose digest is wrong, does not end the other's session."""
+    uploads, reached, gate = registry.uploads, Deferred(), Deferred()
+    session = await uploads.start(NAME)
+    await uploads.append(NAME, session.id, Pieces(SMALL), 0)
+    real = uploads._digest
+
+    async def slow(session, algorithm):
+        monkeypatch.setattr(uploads, "_digest", real)
+        reached.callback(None)
+        await gate
+        return await real(session, algorithm)
+
+    monkeypatch.setattr(uploads, "_digest", slow)
+    losing = Deferred.fromCoroutine(uploads.finish(NAME, session.id, digest_of(b"wrong"), Pieces(), None))
+    await reached
+    await uploads.append(NAME, session.id, Pieces(b"more"), len(SMALL))
+    gate.callback(None)
+    with pytest.raises(DigestInvalid):
+        await losing
+    await uploads.finish(NAME, session.id, digest_of(SMALL + b"more"), Pieces(), None)
+
+
+async def test_requests_without_bytes(s3_store, database, threads, registry):
+    """They leave a session on S3 as it was: the numbers of parts are not used up by them."""
+    over_s3 = Registry.over(database, s3_store, threads)
+    session = await over_s3.uploads.start(NAME)
+    content = bytes(9 * 1024 * 1024)
+    await over_s3.uploads.append(NAME, session.id, Pieces(content), 0)
+    for _ in range(10):
+        await over_s3.uploads.append(NAME, session.id, Pieces(), None)
+    row = await over_s3.uploads.status(NAME, session.id)
+    assert Staged.parse(row.store_state).claimed(row.fence + 1).number == 2
+    await over_s3.uploads.cancel(NAME, session.id)
