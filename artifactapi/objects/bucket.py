@@ -134,10 +134,10 @@ class Bucket:
             if error.response.get("Error", {}).get("Code") not in SINGLY:
                 raise
             return {name for name in names if not self._delete_one(name)}
-        errors = [error for error in answer.get("Errors", ()) if error.get("Code") not in MISSING]
-        for error in errors[:3]:
-            log.error("S3: {key} cannot be deleted: {code}", key=error.get("Key"), code=error.get("Code"))
-        return {error.get("Key", "") for error in errors}
+        stuck = [one for one in answer.get("Errors", ()) if one.get("Code") not in MISSING]
+        for one in stuck[:3]:
+            log.error("S3: {key} cannot be deleted: {code}", key=one.get("Key"), code=one.get("Code"))
+        return {one.get("Key", "") for one in stuck}
 
     def _delete_one(self, name: str) -> bool:
         try:
