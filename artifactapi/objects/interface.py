@@ -41,7 +41,7 @@ class IObjectReader(Interface):
     start = Attribute("Where in the file behind `descriptor` the bytes begin.")
 
     async def read() -> bytes:
-        """The next bytes, at most 256 KiB; b"" at the end."""
+        """The next bytes, at most 1 MiB; b"" at the end."""
 
     def close() -> None:
         """Free what it holds. May be called twice."""

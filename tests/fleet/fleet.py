@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,28 @@ import psycopg2
 from tests.client import Answer, Body, Client
 from tests.daemon import Daemon, eventually, url_of
 from tests.seaweed import BUCKET, Seaweed
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Keys that rows name: of blobs with their sizes, of open sessions that may have something in the bucket, and of
+    what the outbox wants deleted: one object, all below a key, all below it but the object that is a blob's."""
+
+    named: dict[str, int]
+    open: dict[str, int]
+    doomed: dict[str, int]
+    aborted: dict[str, int]
+    cleared: dict[str, int]
+
+    @property
+    def whole(self) -> set[str]:
+        """Those that stand for all that begins with them."""
+        return {*self.open, *self.aborted, *self.cleared}
+
+    @property
+    def outbox(self) -> set[str]:
+        """What is to be deleted."""
+        return {*self.doomed, *self.aborted, *self.cleared}
 
 
 class Fleet:
@@ -57,21 +79,15 @@ class Fleet:
             cursor.execute(sql, params)
             return cursor.fetchall() if cursor.description else []
 
-    def keys(self, sql: str) -> set[str]:
-        """The keys that a statement gives."""
-        return {key for (key,) in self.query(sql)}
-
-    def named(self) -> set[str]:
-        """Keys that rows of blobs name."""
-        return self.keys("SELECT object_key FROM blobs WHERE object_key IS NOT NULL")
-
-    def under_way(self) -> set[str]:
-        """Keys under which, and under those that begin with them, sessions may hold something."""
-        return self.keys("SELECT object_key FROM upload_sessions WHERE store_state IS NOT NULL")
-
-    def doomed(self) -> set[str]:
-        """Keys in the outbox."""
-        return self.keys("SELECT key FROM doomed_objects")
+    def rows(self) -> Rows:
+        """What rows name."""
+        found = self.query(
+            "SELECT 'named', object_key, size FROM blobs WHERE object_key IS NOT NULL UNION ALL"
+            " SELECT 'open', object_key, 0 FROM upload_sessions WHERE store_state IS NOT NULL UNION ALL"
+            " SELECT CASE WHEN store_state IS NULL THEN 'doomed' WHEN keep IS NULL THEN 'aborted' ELSE 'cleared' END,"
+            " key, 0 FROM doomed_objects"
+        )
+        return Rows(*({key: size for kind, key, size in found if kind == field.name} for field in fields(Rows)))
 
     def objects(self) -> dict[str, int]:
         """The bucket's objects, with their sizes."""
@@ -87,31 +103,33 @@ class Fleet:
 
     def check_balance(self) -> None:
         """Every row of a blob has its object, of the right size; there are no bytes that no row knows of."""
-        named, objects = self.named(), self.objects()
-        sizes = self.query("SELECT object_key, size FROM blobs WHERE object_key IS NOT NULL")
-        assert {key: objects.get(key) for key in named} == dict(sizes)
-        assert not named & (self.under_way() | self.doomed() - self.kept()), "what a row names must not be deleted"
-        stray = self.stray(objects)
+        rows, objects = self.rows(), self.objects()
+        assert {key: objects.get(key) for key in rows.named} == rows.named
+        dying = {**rows.open, **rows.doomed, **rows.aborted}
+        assert not dying.keys() & rows.named.keys(), "what a row names must not be deleted"
+        stray = self.stray(rows, objects)
         new, self._told = stray - self._told, self._told | stray  # one that was found is one test's fault
         assert not new, "bytes that no row knows of"
 
-    def stray(self, objects: Iterable[str]) -> set[str]:
+    def stray(self, rows: Rows, objects: Iterable[str]) -> set[str]:
         """Objects and multipart uploads that no row knows of."""
-        whole = self.keys("SELECT key FROM doomed_objects WHERE store_state IS NOT NULL") | self.under_way()
-        alone = self.keys("SELECT key FROM doomed_objects WHERE store_state IS NULL") | self.named()
+        alone = rows.named.keys() | rows.doomed.keys()
         found = {*(set(objects) - alone), *(f"{key} (multipart)" for key in self.multiparts())}
-        return {key for key in found if not key.startswith(tuple(whole))}
+        return {key for key in found if not key.startswith(tuple(rows.whole))}
 
     def check_swept(self) -> None:
         """Let all in the outbox be due, and a replica start, which begins with a sweep: rows and bytes agree."""
         self.query("UPDATE doomed_objects SET after = now()")
         self.spawn()
-        eventually(lambda: not self.doomed())
-        assert {key for key in self.objects() if not key.startswith(tuple(self.under_way()))} == self.named()
+        eventually(lambda: self.rows().outbox == set())
+        self.check_clean()
 
-    def kept(self) -> set[str]:
-        """Keys in the outbox of which what is staged goes, while the object stays."""
-        return self.keys("SELECT key FROM doomed_objects WHERE keep IS NOT NULL")
+    def check_clean(self) -> None:
+        """There is nothing but the objects of blobs, and what open sessions have."""
+        rows = self.rows()
+        assert rows.outbox == set()
+        assert {key for key in self.objects() if not key.startswith(tuple(rows.open))} == rows.named.keys()
+        assert {key for key in self.multiparts() if not key.startswith(tuple(rows.open))} == set()
 
 
 @dataclass

@@ -220,7 +220,8 @@ def test_a_cancel(guarded, victims, survivor, fleet):
     step = Step(("s3", r"GET .*[?&]uploads", 1, "before"))
     die(guarded, victims, step, lambda client: client.send("DELETE", location))
     assert survivor.send("GET", location).status == 404
-    assert key in fleet.multiparts() & fleet.doomed()
+    assert key in fleet.multiparts()
+    assert key in fleet.rows().aborted
 
 
 @pytest.mark.parametrize("replica", ["survivor", "started again"])

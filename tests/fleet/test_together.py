@@ -50,8 +50,9 @@ def test_one_object_for_a_blob(fleet):
     """The bucket has an object for each blob of more than a row, and none beside them but those in the outbox."""
     fleet.check_balance()
     large = {digest_of(content) for content in PLAN if len(content) > 64 * KIB}
-    assert fleet.keys("SELECT digest FROM blobs WHERE object_key IS NOT NULL") == large
-    assert set(fleet.objects()) - fleet.doomed() == fleet.named()
+    assert {digest for (digest,) in fleet.query("SELECT digest FROM blobs WHERE object_key IS NOT NULL")} == large
+    rows = fleet.rows()
+    assert set(fleet.objects()) - rows.doomed.keys() == rows.named.keys()
     assert fleet.multiparts() == set()
     assert fleet.query("SELECT count(*) FROM upload_sessions") == [(0,)]
 

@@ -23,7 +23,7 @@ from artifactapi.objects.interface import (
     Superseded,
 )
 
-READ = 256 * 1024
+READ = 1024 * 1024
 LONG = bytes(range(256)) * 24_000  # 6,144,000 bytes: many reads, and more than the least part that S3 takes
 
 PIECES = {
@@ -333,7 +333,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("start, length", RANGES.values(), ids=RANGES)
     async def test_ranges(self, store, start, length):
-        """A reader gives the bytes it was opened for, at most 256 KiB at a time, then b"" for ever."""
+        """A reader gives the bytes it was opened for, at most 1 MiB at a time, then b"" for ever."""
         key = await put(store, LONG)
         assert await content(store, key, start, length) == LONG[start : start + length]
 
