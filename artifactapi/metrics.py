@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -43,9 +44,29 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self.upload_sessions = Gauge(
+        self._upload_sessions = Gauge(
             "artifactapi_upload_sessions", "Upload sessions open, of all replicas", registry=self._common
         )
+        self._backlog = Gauge(
+            "artifactapi_gc_backlog", "What the collector has to look at", ("kind",), registry=self._common
+        )
+        self._oldest = Gauge(
+            "artifactapi_gc_backlog_oldest_seconds", "Since when its oldest waits", ("kind",), registry=self._common
+        )
+        self._reclaimed = Counter(
+            "artifactapi_gc_reclaimed",
+            "What the collector took: rows by kind, objects, bytes of blobs",
+            ("kind",),
+            registry=self._registry,
+        )
+        self._collecting = Histogram(
+            "artifactapi_gc_run_seconds",
+            "Runs of the collector and their duration",
+            ("outcome",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._failures = Counter("artifactapi_gc_failures", "Sweeps that failed", ("sweep",), registry=self._registry)
         self._gauge = Gauge(
             "artifactapi_database_connections", "Connections of the database pool", ("state",), registry=self._registry
         )
@@ -64,6 +85,24 @@ class Metrics:
     def store(self, operation: str, outcome: str, seconds: float) -> None:
         """A store operation ended."""
         self._store.labels(operation, outcome).observe(seconds)
+
+    def common(self, sessions: float, backlog: Mapping[str, Any]) -> None:
+        """What is no single process' own: open upload sessions, and a count and the seconds of its oldest by kind."""
+        self._upload_sessions.set(sessions)
+        self._backlog.clear()
+        self._oldest.clear()
+        for kind, one in backlog.items():
+            self._backlog.labels(kind).set(one.count)
+            self._oldest.labels(kind).set(one.seconds)
+
+    def collected(self, counts: Mapping[str, int], failures: Iterable[str], seconds: float) -> None:
+        """A run of the collector ended."""
+        for kind, count in counts.items():
+            self._reclaimed.labels(kind).inc(count)
+        failed = list(failures)
+        for sweep in failed:
+            self._failures.labels(sweep).inc()
+        self._collecting.labels("failed" if failed else "ok").observe(seconds)
 
     def watch_pool(self, busy: Callable[[], float], idle: Callable[[], float]) -> None:
         """Show the database pool's connections."""

@@ -16,13 +16,14 @@ from twisted.logger import Logger
 from artifactapi.api.access import observer
 from artifactapi.api.app import App
 from artifactapi.api.downloads import Downloads
+from artifactapi.api.gc import GcRoutes
 from artifactapi.api.health import Health
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
 from artifactapi.api.site import Site
 from artifactapi.api.v2 import V2
 from artifactapi.daemon import Daemon, StartError
-from artifactapi.gc import outbox
+from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
 from artifactapi.metrics import Metrics, Report
@@ -69,6 +70,8 @@ class Config:
     threads: int
     repos: tuple[RepoSpec, ...]
     gc_interval: int
+    gc_blob_grace: int
+    gc_upload_grace: int
     idle_timeout: int
     start_patience: int
     drain_seconds: int
@@ -100,14 +103,15 @@ class Artifactapi(Daemon):
         metrics.watch_pool(lambda: database.busy, lambda: database.idle)
         hashing = self._start_threads("hashing", config.threads)
         store = await self._start_store(metrics)
-        registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect)
+        registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect, config.gc_upload_grace)
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
-        self._start_sweeps(database, store)
+        collector = Collector(database, store, Graces(config.gc_upload_grace, config.gc_blob_grace), metrics)
+        self._start_collector(collector)
         checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
-        health = self.health = Health(checks, metrics, registry, self._reports, self._reactor)
+        health = self.health = Health(checks, metrics, registry, collector.backlog, self._reports, self._reactor)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
-        root = Root(V2(registry, downloads), App(RepoRoutes(registry), health).klein.resource())
+        root = Root(V2(registry, downloads), App(RepoRoutes(registry), GcRoutes(collector), health).klein.resource())
         site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
@@ -146,19 +150,20 @@ class Artifactapi(Daemon):
         senders = max(1, config.threads - 2)  # some threads are always there for downloads
         return S3Store(Bucket(location, threads, config.threads + DOWNLOADS), Memory(UPLOAD_MEMORY, senders))
 
-    def _start_sweeps(self, database: Database, store: IObjectStore) -> None:
-        async def sweep() -> None:
+    def _start_collector(self, collector: Collector) -> None:
+        async def run() -> None:
             try:
-                await outbox.sweep(database, store)
+                await collector.run()
             except Exception:  # LoopingCall would end with its first error
-                log.failure("a sweep failed; the next one tries again")
+                log.failure("a run of the collector failed; the next one tries again")
 
-        loop = LoopingCall(lambda: Deferred.fromCoroutine(sweep()))
+        loop = LoopingCall(lambda: Deferred.fromCoroutine(run()))
         loop.clock = self._reactor
         ended = loop.start(self.config.gc_interval)
 
         async def stop() -> None:
             loop.stop()
+            collector.stop()
             await ended
 
         self._stops.append(stop)

@@ -140,6 +140,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+AGES = 100_000_000
 OPTIONS = (
     Option("listen", "tcp:8000:interface=127.0.0.1", "where to serve: a Twisted endpoint string", listen_at),
     Option("workers", "1", "processes that serve", whole(1, 64)),
@@ -153,7 +154,14 @@ OPTIONS = (
     Option("s3-redirect", "false", "true: pulls are sent to presigned URLs of the S3 server", yes_or_no),
     Option("threads", "8", "threads for hashing, and as many for storage and for downloads", whole(1, 200)),
     Option("repos", "docker-internal=docker:local", "repos created at start if missing, separated by commas", repos),
-    Option("gc-interval", "300", "seconds between sweeps", whole(1, 1_000_000)),
+    Option("gc-interval", "300", "seconds between runs of the collector", whole(1, 1_000_000)),
+    Option("gc-blob-grace", "3600", "seconds that a blob no image has any more is kept", whole(0, AGES)),
+    Option(
+        "gc-upload-grace",
+        "86400",
+        "seconds that idle uploads, and blobs no manifest names, are kept",
+        whole(0, 100_000_000),
+    ),
     Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
     Option(
         "start-patience",

@@ -192,6 +192,8 @@ def config(dsn: str, tmp_path: Path) -> Config:
         threads=4,
         repos=(RepoSpec("docker-internal", "docker", "local"), RepoSpec("other", "docker", "local")),
         gc_interval=3600,
+        gc_blob_grace=3600,
+        gc_upload_grace=86_400,
         idle_timeout=60,
         start_patience=0,
         drain_seconds=0,

@@ -8,6 +8,7 @@ from klein import Klein, Response
 from twisted.python.failure import Failure
 
 from artifactapi.api.errors import from_failure
+from artifactapi.api.gc import GcRoutes
 from artifactapi.api.health import Health
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.site import Request
@@ -22,8 +23,9 @@ class App:
     klein.url_map.merge_slashes = False
     klein.url_map.strict_slashes = False
 
-    def __init__(self, repos: RepoRoutes, health: Health) -> None:
+    def __init__(self, repos: RepoRoutes, gc: GcRoutes, health: Health) -> None:
         self._repos = repos
+        self._gc = gc
         self._health = health
 
     @klein.handle_errors(Exception)  # type: ignore[arg-type]  # Klein's own type has no room for a method
@@ -60,6 +62,18 @@ class App:
         """The end of a repo."""
         request.route = "repo"
         return detached(self._repos.delete(request, name))
+
+    @klein.route("/api/v1/gc", methods=["GET", "HEAD"])
+    def gc(self, request: Request) -> Any:
+        """The collector's state."""
+        request.route = "gc"
+        return self._gc.status(request)
+
+    @klein.route("/api/v1/gc", methods=["POST"])
+    def run_gc(self, request: Request) -> Any:
+        """A run of the collector."""
+        request.route = "gc"
+        return detached(self._gc.run(request))
 
     @klein.route("/healthz", methods=["GET", "HEAD"])
     def healthz(self, request: Request) -> Any:

@@ -65,13 +65,16 @@ class Health:
         checks: Mapping[str, Callable[[], Awaitable[object]]],
         metrics: Metrics,
         registry: Registry,
+        backlog: Callable[[], Awaitable[Mapping[str, Any]]],
         reports: Callable[[], Awaitable[Mapping[str, Report] | None]],
         reactor: Any,
     ) -> None:
-        """`reports` gives the metrics of each process, if there are several."""
+        """`backlog` gives what the collector has to look at; `reports` the metrics of each process, if there are
+        several."""
         self._checks = {name: Check(ask, reactor) for name, ask in checks.items()}
         self._metrics = metrics
         self._registry = registry
+        self._backlog = backlog
         self._reports = reports
         self.draining = False
 
@@ -91,8 +94,8 @@ class Health:
     async def metrics(self) -> Response:
         """For Prometheus. It must come although the database does not."""
         try:
-            self._metrics.upload_sessions.set(await self._registry.uploads.count())
+            self._metrics.common(await self._registry.uploads.count(), await self._backlog())
         except OciError:
-            self._metrics.upload_sessions.set(float("nan"))
+            self._metrics.common(float("nan"), {})
         text = self._metrics.text(await self._reports())
         return respond(200, text, content_type=self._metrics.content_type)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from twisted.logger import Logger
 
@@ -13,6 +14,7 @@ from artifactapi.metadata import garbage, runs
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Backlog, Batch, Due
 from artifactapi.metadata.runs import Run
+from artifactapi.metrics import Metrics
 from artifactapi.objects.interface import IObjectStore
 from artifactapi.oci.errors import OciError
 
@@ -45,10 +47,16 @@ class Superseded(Exception):
 class Collector:
     """Runs the sweeps. In a fleet one run at a time is under way; any replica may do it."""
 
-    def __init__(self, database: Database, store: IObjectStore, graces: Graces) -> None:
+    def __init__(self, database: Database, store: IObjectStore, graces: Graces, metrics: Metrics) -> None:
         self._database = database
         self._store = store
         self._graces = graces
+        self._metrics = metrics
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let a run that is under way end after its batch."""
+        self._stopping = True
 
     async def run(self) -> None:
         """A run, unless another one is under way in the fleet."""
@@ -67,6 +75,7 @@ class Collector:
         """
         counts: Counter[str] = Counter()
         failures: dict[str, str] = {}
+        began = monotonic()
         for name, sweep in self._sweeps().items():
             try:
                 await self._drain(run, name, sweep, counts, failures)
@@ -76,6 +85,7 @@ class Collector:
             except Exception as error:
                 log.failure("the sweep of {name} failed; the next run tries again", name=name)
                 failures[name] = error.message if isinstance(error, OciError) else type(error).__name__
+        self._metrics.collected(counts, failures, monotonic() - began)
         await runs.report(self._database, run, counts, failures, True)
         if any(counts.values()):
             log.info("collected: {what}", what=", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
@@ -111,5 +121,5 @@ class Collector:
             counts["bytes"] += batch.bytes
             if not await runs.report(self._database, run, counts, failures, False):
                 raise Superseded
-            if not batch.seen:
+            if not batch.seen or self._stopping:
                 return

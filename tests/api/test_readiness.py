@@ -14,9 +14,14 @@ from artifactapi.service import Artifactapi
 from tests.client import Client
 
 
+async def nothing():
+    """No backlog."""
+    return {}
+
+
 async def test_not_ready_when_about_to_stop(service: Artifactapi):
     """A daemon that stops is not ready, though all it depends on is; its port is closed by then, so no client asks."""
-    health = Health({}, Metrics(), service.registry, service._reports, reactor)
+    health = Health({}, Metrics(), service.registry, nothing, service._reports, reactor)
     assert (await health.ready()).code == 200
     health.draining = True
     answer = await health.ready()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from artifactapi.gc.collector import Collector, Graces
+from artifactapi.metrics import Metrics
 from tests.registry.conftest import directory, registry, stepped  # noqa: F401
 
 HOUR = 3600.0
@@ -26,7 +27,7 @@ Wait = Callable[[float], Awaitable[None]]
 @pytest.fixture
 def collector(database, store) -> Collector:
     """The collector, with graces of a day and of an hour."""
-    return Collector(database, store, GRACES)
+    return Collector(database, store, GRACES, Metrics())
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from pytest_twisted import blockon
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import blockingCallFromThread, deferToThread
 
 from artifactapi.gc.collector import Collector
+from artifactapi.metrics import Metrics
 from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import ManifestBlobUnknown
 from artifactapi.oci.names import ImageName, Tag
@@ -26,13 +28,13 @@ CONTENTS = [b"config", b"small", *(Random(n).randbytes(INLINE + n) for n in (1, 
 TAGS = ["v1", "v2"]
 
 images = st.sampled_from(IMAGES)
-contents = st.sampled_from(CONTENTS)
+contents = st.sampled_from(range(len(CONTENTS))).map(lambda number: CONTENTS[number])  # a short repr
 tags = st.sampled_from(TAGS)
 
 
 def now(work):
-    """The result of a coroutine."""
-    return blockon(Deferred.fromCoroutine(work))
+    """The result of a coroutine, for the thread of the machine."""
+    return blockingCallFromThread(reactor, Deferred.fromCoroutine, work)
 
 
 def machine(registry: Registry, collector: Collector, wait, check) -> type[RuleBasedStateMachine]:
@@ -165,11 +167,11 @@ def parts(request, database, threads):
     }
 
 
-def test_model(parts, database, threads, wait):
+async def test_model(parts, database, threads, wait):
     """Whatever the order, nothing needed is gone after any step, and nothing unneeded is left in the end."""
     store, held = parts
     registry = Registry.over(database, store, threads)
-    now(registry.repos.ensure("docker-internal", "docker", "local"))
+    await registry.repos.ensure("docker-internal", "docker", "local")
 
     async def check(empty: bool = False) -> None:
         """Every blob's row has its bytes; in the end there are neither."""
@@ -180,8 +182,9 @@ def test_model(parts, database, threads, wait):
             assert held() == set()
             assert await database.query("SELECT 1 FROM blobs UNION ALL SELECT 1 FROM upload_sessions") == []
 
-    run_state_machine_as_test(
-        machine(registry, Collector(database, store, GRACES), wait, check),
+    await deferToThread(
+        run_state_machine_as_test,
+        machine(registry, Collector(database, store, GRACES, Metrics()), wait, check),
         settings=settings(
             max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),

@@ -7,6 +7,7 @@ import pytest
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata import blobs as blob_rows
 from artifactapi.metadata import garbage, manifests
+from artifactapi.metrics import Metrics
 from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import ManifestBlobUnknown
 from artifactapi.oci.manifest import parse_manifest
@@ -156,7 +157,7 @@ async def test_between_the_outbox_and_a_push(registry, collector, database, stor
 async def test_one_at_a_time(collector, database, store):
     """While a run is under way no other begins, on whatever replica."""
     run = await collector.start()
-    neighbour = Collector(database, store, Graces(1, 1))
+    neighbour = Collector(database, store, Graces(1, 1), Metrics())
     assert await neighbour.start() is None
     await neighbour.run()
     await collector.collect(run)
@@ -165,7 +166,7 @@ async def test_one_at_a_time(collector, database, store):
 
 async def test_of_many_one_begins(database, store):
     """Of several replicas that begin at once one does."""
-    began = await outcomes(*(Collector(database, store, Graces(1, 1)).start() for _ in range(8)))
+    began = await outcomes(*(Collector(database, store, Graces(1, 1), Metrics()).start() for _ in range(8)))
     assert sum(run is not None for run in began) == 1
 
 
@@ -173,7 +174,7 @@ async def test_a_run_that_died(registry, collector, database, store, wait):
     """A run that is not heard of for a minute is taken for dead; if it was only slow, it ends when it finds out."""
     dead = await collector.start()
     await wait(61)
-    alive = await Collector(database, store, Graces(0, 0)).start()
+    alive = await Collector(database, store, Graces(0, 0), Metrics()).start()
     assert alive is not None
     await push(registry, BIG)
     await collector.collect(dead)
@@ -189,13 +190,13 @@ async def test_a_run_that_is_killed(registry, database, store, wait, number):
     await registry.uploads.start(NAME)
     await wait(2 * UNUSED)
     steps = nth_step(number)
-    dying = Collector(SteppedDatabase(database, steps), SteppedStore(store, steps), Graces(HOUR, HOUR))
+    dying = Collector(SteppedDatabase(database, steps), SteppedStore(store, steps), Graces(HOUR, HOUR), Metrics())
     with pytest.raises(Died):
         await dying.collect(await dying.start())
     assert await has_blob(registry, digest) in (True, False)
     for _ in range(3):
         await wait(2 * HOUR)
-        await Collector(database, store, Graces(HOUR, HOUR)).run()
+        await Collector(database, store, Graces(HOUR, HOUR), Metrics()).run()
     assert await database.query("SELECT 1 FROM blobs UNION ALL SELECT 1 FROM upload_sessions") == []
     assert await database.query("SELECT 1 FROM doomed_objects") == []
 
