@@ -52,7 +52,7 @@ def test_what_is_watched(metrics):
     pool = {"busy": 3, "idle": 1}
     metrics.watch_pool(lambda: pool["busy"], lambda: pool["idle"])
     metrics.watch_running(lambda: 7)
-    metrics.upload_sessions.set(5)
+    metrics.common(5, {})
     shown = samples(metrics)
     assert shown["artifactapi_database_connections", "busy"] == 3
     assert shown["artifactapi_database_connections", "idle"] == 1
@@ -83,7 +83,7 @@ def test_workers():
     two.request("blobs", "GET", 200, 0.3, 0, 500)
     two.request("tags", "GET", 200, 0.1, 0, 10)
     two.watch_running(lambda: 7)
-    one.upload_sessions.set(3)
+    one.common(3, {})
     reports = {"1": one.report(), "2": pickle.loads(pickle.dumps(two.report()))}
     shown = samples(one, reports)
     assert shown["artifactapi_request_seconds_count", "1", "200", "GET", "blobs"] == 1

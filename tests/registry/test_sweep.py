@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from artifactapi.gc import outbox
+from artifactapi.metadata.garbage import Batch
 from artifactapi.oci.errors import Unavailable
 from tests.objects.contract import holds, put, stage
 from tests.registry import balance
@@ -29,30 +30,31 @@ async def test_sweep(registry, database, store, directory):
     await doom(database, [*due, "blobs/go/gone"])
     await doom(database, ["blobs/st/staged"], state="{}")
     await doom(database, [later], "now() + interval '1 hour'")
-    assert await outbox.sweep(database, store) == 5
+    assert await outbox.sweep(database, store) == Batch(5, 5)
     assert balance.objects(directory) == {later, blob.key}
     assert balance.staged(directory) == set()
     assert await balance.doomed(database) == {later}
     await holds(store, later, b"later")
-    assert await outbox.sweep(database, store) == 0
+    assert await outbox.sweep(database, store) == Batch(0, 0)
 
 
 async def test_many(registry, database, store):
-    """More than a batch goes in one sweep."""
-    await doom(database, [f"blobs/xx/{n}" for n in range(2 * outbox.BATCH + 1)])
-    assert await outbox.sweep(database, store) == 2 * outbox.BATCH + 1
+    """A batch goes at a time."""
+    await doom(database, [f"blobs/xx/{n}" for n in range(outbox.AT_ONCE + 1)])
+    assert await outbox.sweep(database, store) == Batch(outbox.AT_ONCE, outbox.AT_ONCE)
+    assert await outbox.sweep(database, store) == Batch(1, 1)
 
 
 async def test_two_at_once(registry, database, store, directory):
     """Two replicas that sweep at the same time do each other no harm."""
     await doom(database, [await put(store, b"bytes") for _ in range(20)])
     told = await outcomes(*(outbox.sweep(database, store) for _ in range(2)))
-    assert sum(told) >= 20
+    assert sum(batch.gone for batch in told) >= 20
     assert balance.objects(directory) == set()
 
 
 async def test_a_store_that_fails(registry, database, store):
-    """What could not be deleted stays in the outbox for the next sweep."""
+    """What could not be deleted because the store does not answer stays in the outbox for the next sweep."""
     key = await put(store, b"bytes")
     await doom(database, [key])
 
@@ -63,4 +65,20 @@ async def test_a_store_that_fails(registry, database, store):
     with pytest.raises(Unavailable):
         await outbox.sweep(database, SteppedStore(store, Steps(fail)))
     assert await balance.doomed(database) == {key}
-    assert await outbox.sweep(database, store) == 1
+    assert await outbox.sweep(database, store) == Batch(1, 1)
+
+
+async def test_an_upload_that_stays(registry, database, store):
+    """What was staged and cannot be deleted is tried again later; all else goes."""
+    await doom(database, ["blobs/aa/stays", "blobs/bb/goes"], state="{}")
+
+    class Failing(SteppedStore):
+        async def abort(self, key, keep):
+            if key.endswith("stays"):
+                raise Unavailable("away")
+
+    assert await outbox.sweep(database, Failing(store, Steps())) == Batch(2, 1)
+    assert await balance.doomed(database) == {"blobs/aa/stays"}
+    assert await outbox.sweep(database, store) == Batch(0, 0)
+    await database.query("UPDATE doomed_objects SET after = now() WHERE after < now() + interval '11 minutes'")
+    assert await outbox.sweep(database, store) == Batch(1, 1)
