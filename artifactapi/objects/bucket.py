@@ -122,6 +122,21 @@ class Bucket:
             stuck |= await self._run(self._delete, [self._name(key) for key in keys[start : start + AT_ONCE]])
         return frozenset(name.removeprefix(self._location.prefix) for name in stuck)
 
+    async def keys(self, after: str) -> list[str]:
+        """Keys of objects and of multipart uploads after `after`, a page at a time, in order."""
+        return await self._run(self._keys, after)
+
+    def _keys(self, after: str) -> list[str]:
+        bucket, prefix = self._location.bucket, self._name("blobs/")
+        given = {"StartAfter": self._name(after)} if after else {}
+        page = self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, **given)  # type: ignore[arg-type]
+        objects = {found["Key"] for found in page.get("Contents", ())}
+        last = max(objects) if page.get("IsTruncated") else None
+        uploads = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+        staged = {upload["Key"] for listed in uploads for upload in listed.get("Uploads", ())}
+        within = {name for name in staged if name > self._name(after) and (last is None or name <= last)}
+        return sorted(name.removeprefix(self._location.prefix) for name in objects | within)
+
     async def delete_below(self, key: str, keep: str | None) -> None:
         """Abort every multipart upload of `key`, then delete every object whose key begins with it, except `keep`."""
         await self._run(self._delete_below, self._name(key), None if keep is None else self._name(keep))

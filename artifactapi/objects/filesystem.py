@@ -204,6 +204,14 @@ class FilesystemStore:
         descriptor = await self._threads.run(_guarded, self._open, key)
         return FileReader(descriptor, start, length, self._threads)
 
+    async def size(self, key: str) -> int | None:
+        """Of the file."""
+        return await self._threads.run(_guarded, self._size, key)
+
+    async def keys(self, after: str) -> list[str]:
+        """Those of one directory at a time."""
+        return await self._threads.run(_guarded, self._keys, after)
+
     async def url(self, key: str, seconds: int) -> str | None:
         """None: files are served by the daemon."""
         return None
@@ -312,6 +320,28 @@ class FilesystemStore:
             except OSError as error:  # a writer that has lost, and does not know yet, has just begun
                 if error.errno != errno.ENOTEMPTY:
                     raise
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return self._final(key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def _keys(self, after: str) -> list[str]:
+        """Keys are blobs/<first two letters>/<uuid>, and staging/<uuid> is of one of them."""
+        staged = [f"blobs/{name[:2]}/{name}" for name in os.listdir(self._staging)]
+        folders = {f"blobs/{path.name}" for path in (self._objects / "blobs").glob("*")}
+        folders |= {key.rpartition("/")[0] for key in staged}
+        for folder in sorted(folders):
+            if found := self._keys_in(folder, staged, after):
+                return found
+        return []
+
+    def _keys_in(self, folder: str, staged: Sequence[str], after: str) -> list[str]:
+        found = {key for key in staged if key.startswith(f"{folder}/")}
+        with suppress(FileNotFoundError):
+            found |= {f"{folder}/{name}" for name in os.listdir(self._objects / folder)}
+        return sorted(key for key in found if key > after)
 
     def _open(self, key: str) -> int:
         try:

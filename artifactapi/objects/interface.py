@@ -95,6 +95,13 @@ class IObjectStore(Interface):
     async def open(key: str, start: int, length: int) -> IObjectReader:
         """`length` bytes of the object from `start` on. Raises ObjectMissing."""
 
+    async def size(key: str) -> int | None:
+        """How many bytes a committed object has; None if it is not there."""
+
+    async def keys(after: str) -> list[str]:
+        """Keys after `after` ("": from the first on), in order, under which anything is committed or staged; [] at the
+        end. For checks: it may take long, and what comes and goes meanwhile may be in it or not."""
+
     async def url(key: str, seconds: int) -> str | None:
         """Where a client may get the object by itself for so long; None if this store has no such place."""
 

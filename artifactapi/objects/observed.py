@@ -43,6 +43,14 @@ class Observed:
         """Timed."""
         return await self._timed("open", self._store.open(key, start, length))
 
+    async def size(self, key: str) -> int | None:
+        """Timed."""
+        return await self._timed("size", self._store.size(key))
+
+    async def keys(self, after: str) -> list[str]:
+        """Timed."""
+        return await self._timed("keys", self._store.keys(after))
+
     async def url(self, key: str, seconds: int) -> str | None:
         """Timed."""
         return await self._timed("url", self._store.url(key, seconds))

@@ -149,6 +149,14 @@ class S3Store:
             raise ObjectMissing(key)
         return S3Reader(self._bucket, key, start, 0, None)
 
+    async def size(self, key: str) -> int | None:
+        """HeadObject."""
+        return await self._bucket.size(key)
+
+    async def keys(self, after: str) -> list[str]:
+        """A page of ListObjectsV2; the multipart uploads come with the first."""
+        return await self._bucket.keys(after)
+
     async def url(self, key: str, seconds: int) -> str | None:
         """A presigned URL."""
         return await self._bucket.url(key, seconds)

@@ -412,6 +412,27 @@ class StoreContract:
                 await late
         await is_missing(store, key)
 
+    async def test_size(self, store):
+        """A committed object has a size; what is staged or was never there has none."""
+        key = new_key()
+        await stage(store, key, b"bytes")
+        assert await store.size(key) is await store.size(new_key()) is None
+        assert await store.size(await put(store, LONG)) == len(LONG)
+        assert await store.size(await put(store)) == 0
+
+    async def test_keys(self, store):
+        """All keys come once, in order: committed ones, and those under which something is staged."""
+        made = {await put(store, b"bytes") for _ in range(5)}
+        staged = new_key()
+        await stage(store, staged, LONG)
+        found, after = [], ""
+        while page := await store.keys(after):
+            found += page
+            after = page[-1]
+        assert found == sorted(set(found))
+        assert made < set(found)
+        assert {key for key in found if key not in made} == {k for k in found if k.startswith(staged)} != set()
+
     async def test_url(self, store):
         """A client may get an object from the store itself, if the store has an address for it."""
         url = await store.url(await put(store, LONG), 60)

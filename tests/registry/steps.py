@@ -104,6 +104,14 @@ class SteppedStore:
         """A step."""
         return await self._steps.take("commit", self._store.commit, key, state, fence)
 
+    async def size(self, key: str) -> int | None:
+        """No step."""
+        return await self._store.size(key)
+
+    async def keys(self, after: str) -> list[str]:
+        """No step."""
+        return await self._store.keys(after)
+
     async def url(self, key: str, seconds: int) -> str | None:
         """No step: it asks nobody."""
         return await self._store.url(key, seconds)
