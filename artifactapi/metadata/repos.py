@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from artifactapi.metadata.database import Json, Queryable, Row, UniqueViolation
+from artifactapi.metadata.database import Json, Queryable, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,12 @@ async def usage(db: Queryable, name: str) -> tuple[Repo, Usage] | None:
 
 async def create(db: Queryable, name: str, package_type: str, repo_type: str, settings: dict[str, Any]) -> Repo | None:
     """The new repo; None if the name is taken."""
-    try:
-        row = await db.one(
-            f"INSERT INTO repos (name, package_type, repo_type, settings) VALUES (%s, %s, %s, %s) RETURNING {COLUMNS}",
-            (name, package_type, repo_type, Json(settings)),
-        )
-    except UniqueViolation:
-        return None
-    assert row is not None
-    return Repo(*row)
+    row = await db.one(
+        "INSERT INTO repos (name, package_type, repo_type, settings) VALUES (%s, %s, %s, %s)"
+        f" ON CONFLICT DO NOTHING RETURNING {COLUMNS}",
+        (name, package_type, repo_type, Json(settings)),
+    )
+    return Repo(*row) if row else None
 
 
 async def change(db: Queryable, name: str, settings: dict[str, Any]) -> Repo | None:

@@ -36,7 +36,9 @@ build() { # TAG OPTION...
 
 build_artifactapi() {
     build artifactapi:e2e --build-arg BASE=base:debian --file "$root/docker/Dockerfile" "$root"
-    docker image inspect --format 'size {{.Size}}' artifactapi:e2e
+    same 10001:10001 "$(docker image inspect --format '{{.Config.User}}' artifactapi:e2e)"
+    same "artifactapi $(sed -n 's/^    version="\(.*\)",$/\1/p' "$root/setup.py")" \
+        "$(docker run --rm --network none --entrypoint artifactapi artifactapi:e2e --version)"
 }
 
 build_stand_ins() {

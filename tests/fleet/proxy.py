@@ -19,8 +19,16 @@ Connect = Callable[[], socket.socket]
 class Exchange:
     """One request that came through the proxy."""
 
-    def __init__(self, wire: Wire, request: Request, server: Callable[[], BinaryIO], client: BinaryIO) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        request: Request,
+        server: Callable[[], BinaryIO],
+        client: BinaryIO,
+        hang_up: Callable[[], None],
+    ) -> None:
         self.request = request
+        self.hang_up = hang_up
         self._wire = wire
         self._server = server
         self._client = client
@@ -50,11 +58,13 @@ class Hold:
         self._released = threading.Event()
         self._done = threading.Event()
         self._cut = False
+        self._exchange: Exchange | None = None
 
     def __call__(self, exchange: Exchange) -> None:
         """The proxy's thread, with the request."""
         try:
             answer = exchange.ask() if self._after else None
+            self._exchange = exchange
             self._reached.set()
             assert self._released.wait(DEADLINE), "the test has forgotten it"
             if self._cut:
@@ -66,6 +76,11 @@ class Hold:
     def wait(self) -> None:
         """Until the request is there."""
         assert self._reached.wait(DEADLINE), "no such request came"
+
+    def hang_up(self) -> None:
+        """Close the replica's connection already: it believes the request lost, and may send it again."""
+        assert self._exchange
+        self._exchange.hang_up()
 
     def cut(self) -> None:
         """Close its connections: it is never passed on, or its answer never arrives."""
@@ -126,8 +141,7 @@ class Proxy:
     def close(self) -> None:
         """End it, and every connection."""
         self.clear()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        hang_up(self._listener)
         self._listener.close()
         self._threads[0].join(DEADLINE)
         self.cut_all()
@@ -138,8 +152,7 @@ class Proxy:
         """Close every connection."""
         with self._lock:
             for each in self._sockets:
-                with suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+                hang_up(each)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -160,7 +173,7 @@ class Proxy:
                 return servers[0]
 
             while True:
-                exchange = Exchange(wire, wire.request(arriving, arriving), server, arriving)
+                exchange = Exchange(wire, wire.request(arriving, arriving), server, arriving, lambda: hang_up(client))
                 (self._rule(exchange.request.name) or pass_on)(exchange)
 
     def _file(self, stack: contextlib.ExitStack, connection: socket.socket) -> BinaryIO:
@@ -189,6 +202,12 @@ class Proxy:
                 if rules and pattern.search(name):
                     return rules.pop(0)
         return None
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End it in both directions, whatever state it is in."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def pass_on(exchange: Exchange) -> None:

@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tests.client import Answer, digest_of
+from tests.client import Answer, Client, digest_of
 from tests.e2e.content import KIB, MIB, NAME, UPLOADS
 
 PART = 8 * MIB
 """Bytes of a part of a multipart upload."""
+
+
+class Retrying:
+    """A client that sends a request again when it is told to."""
+
+    def __init__(self, client: Client) -> None:
+        self.refused = 0
+        self._client = client
+
+    def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Answer:
+        """One request, until it is answered with something else than 503."""
+        while (answer := self._client.send(method, path, body, headers)).status == 503:
+            assert int(answer.headers["Retry-After"]) > 0
+            assert answer.code == "UNAVAILABLE"
+            self.refused += 1
+        return answer
 
 
 def start(client: Any, query: str = "") -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
 
-from tests.client import Answer, Client, digest_of
+from tests.client import digest_of
 from tests.e2e.content import MIB, Content
 from tests.fleet import pushes
 from tests.fleet.proxy import cut_after, cut_before
-from tests.fleet.pushes import PART
+from tests.fleet.pushes import PART, Retrying
 from tests.fleet.steps import (
     BEGIN,
     CLAIM,
@@ -62,22 +61,6 @@ def test_a_row_that_follows(guarded, slow, survivor, number, when):
     guarded.sql.rule(ROW, *[None] * (number - 1), WHEN[when])
     pushes.stream(slow, content, digest)
     pushes.check_blob(survivor, content, digest)
-
-
-class Retrying:
-    """A client that sends a request again when it is told to."""
-
-    def __init__(self, client: Client) -> None:
-        self.refused = 0
-        self._client = client
-
-    def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Answer:
-        """One request, until it is answered with something else than 503."""
-        while (answer := self._client.send(method, path, body, headers)).status == 503:
-            assert int(answer.headers["Retry-After"]) > 0
-            assert answer.code == "UNAVAILABLE"
-            self.refused += 1
-        return answer
 
 
 @pytest.mark.parametrize("when", WHEN)
