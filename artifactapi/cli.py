@@ -8,6 +8,8 @@ from artifactapi import __version__
 
 USAGE = """\
 usage: artifactapi serve [OPTIONS]    serve in the foreground: twistd -n artifactapi [OPTIONS]
+       artifactapi gc [--dry-run] [OPTIONS]    collect what nobody needs, now; or show what would go, and why
+       artifactapi fsck [--quick] [--repair] [OPTIONS]    compare all rows with all bytes; --quick: only their sizes
        artifactapi --version
        artifactapi serve --help       all options"""
 
@@ -17,6 +19,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["serve"]:
         serve(arguments[1:])
+    elif arguments[:1] in (["gc"], ["fsck"]):
+        from artifactapi.commands import run
+
+        run(arguments[0], arguments[1:])
     elif arguments in (["--version"], ["version"]):
         print(f"artifactapi {__version__}")
     elif arguments in (["--help"], ["-h"], []):

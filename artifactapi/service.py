@@ -79,6 +79,16 @@ class Config:
     log_format: str
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What keeps rows and bytes, and counts."""
+
+    metrics: Metrics
+    database: Database
+    hashing: Threads
+    store: IObjectStore
+
+
 class Artifactapi(Daemon):
     """The registry: all of it, on one reactor."""
 
@@ -93,8 +103,8 @@ class Artifactapi(Daemon):
         self.site: Site
         self.address: Any = None
 
-    async def start(self) -> None:
-        """Start all parts, the listener last."""
+    async def open(self) -> Parts:
+        """Start what keeps rows and bytes. Raises StartError, EmbeddedError, OciError."""
         config = self.config
         metrics = self.metrics = Metrics()
         if not (config.database_url and config.s3_bucket):
@@ -102,11 +112,16 @@ class Artifactapi(Daemon):
         database = await self._start_database()
         metrics.watch_pool(lambda: database.busy, lambda: database.idle)
         hashing = self._start_threads("hashing", config.threads)
-        store = await self._start_store(metrics)
+        return Parts(metrics, database, hashing, await self._start_store(metrics))
+
+    async def start(self) -> None:
+        """Start all parts, the listener last."""
+        config, parts = self.config, await self.open()
+        metrics, database, hashing, store = parts.metrics, parts.database, parts.hashing, parts.store
         registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect, config.gc_upload_grace)
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
-        collector = Collector(database, store, Graces(config.gc_upload_grace, config.gc_blob_grace), metrics)
+        collector = self.collector(parts)
         self._start_collector(collector)
         checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
         health = self.health = Health(checks, metrics, registry, collector.backlog, self._reports, self._reactor)
@@ -115,6 +130,11 @@ class Artifactapi(Daemon):
         site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
+
+    def collector(self, parts: Parts) -> Collector:
+        """The collector over these parts."""
+        graces = Graces(self.config.gc_upload_grace, self.config.gc_blob_grace)
+        return Collector(parts.database, parts.store, graces, parts.metrics)
 
     async def _start_database(self) -> Database:
         url = self.config.database_url or await self._start_embedded(self.config.data_dir)

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1] / "artifactapi"
 # Each layer may import those to its right and itself, never back; the leaves may be imported by all.
 LAYERS = (
     ("cli",),
+    ("commands",),
     ("tap",),
     ("workers",),
     ("service",),
