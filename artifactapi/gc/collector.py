@@ -9,7 +9,7 @@ from time import monotonic
 
 from twisted.logger import Logger
 
-from artifactapi.gc import outbox
+from artifactapi.gc import outbox, retention
 from artifactapi.metadata import garbage, runs
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Backlog, Batch, Due
@@ -94,7 +94,8 @@ class Collector:
     async def preview(self, count: int) -> list[Due]:
         """What a run would take now, up to `count` of each kind, and why. Changes nothing."""
         graces = self._graces
-        return await garbage.preview(self._database, graces.uploads, graces.links, graces.blobs, count)
+        due = await garbage.preview(self._database, graces.uploads, graces.links, graces.blobs, count)
+        return await retention.preview(self._database, count) + due
 
     async def backlog(self) -> dict[str, Backlog]:
         """What the next run has to look at, by kind."""
@@ -108,6 +109,8 @@ class Collector:
     def _sweeps(self) -> dict[str, Sweep]:
         database, graces = self._database, self._graces
         return {
+            "tags": lambda: retention.tags(database, AT_ONCE),
+            "manifests": lambda: retention.manifests(database, AT_ONCE),
             "sessions": lambda: garbage.sessions(database, graces.uploads, AT_ONCE),
             "links": lambda: database.transaction(lambda t: garbage.links(t, graces.links, AT_ONCE)),
             "blobs": lambda: database.transaction(lambda t: garbage.blobs(t, graces.blobs, AT_ONCE)),

@@ -108,7 +108,7 @@ async def put(db: Queryable, image: int, digest: Digest, manifest: Manifest, con
                 (image_id, digest, media_type, artifact_type, subject, annotations, size, content)
             VALUES (%(image)s, %(digest)s, %(media_type)s, %(artifact_type)s, %(subject)s, %(annotations)s, %(size)s,
                     %(content)s)
-            ON CONFLICT (image_id, digest) DO UPDATE SET media_type = excluded.media_type
+            ON CONFLICT (image_id, digest) DO UPDATE SET media_type = excluded.media_type, idle_since = now()
             RETURNING image_id, digest
         )
         INSERT INTO manifest_refs (image_id, digest, child, kind)

@@ -9,10 +9,10 @@ from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.repos import Repo, Usage
 from artifactapi.oci.errors import NameUnknown, OciError, Unsupported
 from artifactapi.oci.names import ImageName, parse_repo_name
+from artifactapi.registry.settings import MISTAKES
 
 PACKAGE_TYPES = ("docker",)
 REPO_TYPES = ("local",)
-SWITCHES = ("allow_delete", "redirect")
 FIELDS = ("name", "package_type", "repo_type", "settings")
 
 
@@ -160,22 +160,11 @@ def check_settings(settings: object, errors: list[FieldInvalid]) -> dict[str, An
         errors.append(FieldInvalid("settings", "settings must be a JSON object"))
         return {}
     for key, value in settings.items():
-        if key in SWITCHES:
-            if value is not None and not isinstance(value, bool):
-                errors.append(FieldInvalid(f"settings.{key}", f"{key} must be true or false"))
-        elif key == "description":
-            if value is not None and not (isinstance(value, str) and len(value) <= 1000 and printable(value)):
-                errors.append(
-                    FieldInvalid("settings.description", "description must be text of at most 1000 characters")
-                )
-        else:
+        if key not in MISTAKES:
             errors.append(FieldInvalid(f"settings.{key[:100]}", f"unknown setting {key[:100]!r}"))
+        elif value is not None and (mistake := MISTAKES[key](value)) is not None:
+            errors.append(FieldInvalid(f"settings.{key}", mistake))
     return settings
-
-
-def printable(text: str) -> bool:
-    """Whether Postgres can keep it: neither NUL nor half a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def unknown(name: str) -> NameUnknown:

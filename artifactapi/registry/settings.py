@@ -1,0 +1,33 @@
+"""The settings of a repo, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from artifactapi.registry import retention
+
+
+def switch(name: str) -> Callable[[object], str | None]:
+    """A setting that is true or false."""
+    return lambda value: None if isinstance(value, bool) else f"{name} must be true or false"
+
+
+def description(value: object) -> str | None:
+    """A text for people."""
+    if isinstance(value, str) and len(value) <= 1000 and printable(value):
+        return None
+    return "description must be text of at most 1000 characters"
+
+
+def printable(text: str) -> bool:
+    """Whether Postgres can keep it: neither NUL nor half a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+MISTAKES: Mapping[str, Callable[[object], str | None]] = {
+    "allow_delete": switch("allow_delete"),
+    "redirect": switch("redirect"),
+    "description": description,
+    "retention": retention.mistake,
+}
+"""The settings, and for each a function that says what is wrong with a value."""
