@@ -70,8 +70,8 @@ class Bucket:
         except ObjectMissing:
             raise Refused(f"there is no bucket {self._location.bucket!r}", headers=RETRY) from None
 
-    async def put(self, key: str, pieces: Sequence[bytes]) -> None:
-        """An object of its own."""
+    async def put(self, key: str, pieces: list[bytes]) -> None:
+        """An object of its own. Empties the list."""
         await self._run(_put, self._client.put_object, pieces, **self._at(key))
 
     async def begin(self, key: str) -> tuple[str, bool]:
@@ -79,8 +79,8 @@ class Bucket:
         made = await self._run(self._client.create_multipart_upload, **self._at(key))
         return told(made, "UploadId"), bool(made["ResponseMetadata"].get("RetryAttempts"))
 
-    async def part(self, key: str, upload: str, number: int, pieces: Sequence[bytes]) -> str:
-        """Upload a part; its ETag. Raises UploadMissing."""
+    async def part(self, key: str, upload: str, number: int, pieces: list[bytes]) -> str:
+        """Upload a part; its ETag. Empties the list. Raises UploadMissing."""
         given = {**self._at(key), "UploadId": upload, "PartNumber": number}
         return told(await self._run(_put, self._client.upload_part, pieces, **given), "ETag").strip('"')
 
@@ -200,9 +200,11 @@ def told(answer: Mapping[str, Any], field: str) -> str:
     return str(answer[field])
 
 
-def _put(call: Callable[..., Any], pieces: Sequence[bytes], **given: Any) -> Any:
-    # Joined here, in the thread. boto3 sends it again on a retry, so it must be bytes.
-    return call(Body=b"".join(pieces), **given)
+def _put(call: Callable[..., Any], pieces: list[bytes], **given: Any) -> Any:
+    # Joined here, in the thread, and not held twice. boto3 sends it again on a retry, so it must be bytes.
+    body = b"".join(pieces)
+    pieces.clear()
+    return call(Body=body, **given)
 
 
 def _get(call: Callable[..., Any], **given: Any) -> bytes:

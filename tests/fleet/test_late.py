@@ -34,15 +34,6 @@ def name_of(step: tuple[str, str, int]) -> str:
     return f"{NAMES[step[1]]} {step[2]}"
 
 
-@pytest.fixture(autouse=True)
-def balance(fleet, guarded):
-    """After every test rows and bytes agree."""
-    yield
-    guarded.s3.clear()
-    guarded.sql.clear()
-    fleet.check_balance()
-
-
 @pytest.mark.parametrize("finished", [False, True], ids=["while it writes", "when it has finished"])
 @pytest.mark.parametrize("step", WRITING, ids=name_of)
 def test_a_write_that_comes_late(guarded, slow, survivor, step, finished):
@@ -150,8 +141,3 @@ def test_two_ends(slow, survivor):
         assert statuses[0] == 201
         assert statuses[1] in (404, 409)
         check(slow, survivor, content)
-
-
-def test_the_outbox(fleet):
-    """After all that, a sweep leaves nothing but the objects of blobs and what open sessions have."""
-    fleet.check_swept()
