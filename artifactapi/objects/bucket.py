@@ -70,14 +70,14 @@ class Bucket:
         except ObjectMissing:
             raise Refused(f"there is no bucket {self._location.bucket!r}", headers=RETRY) from None
 
-    async def put(self, key: str, pieces: list[bytes]) -> None:
-        """An object of its own. Empties the list."""
-        await self._run(_put, self._client.put_object, pieces, **self._at(key))
+    async def put(self, key: str, pieces: list[bytes]) -> bool:
+        """An object of its own. Empties the list. Returns whether it may be put once more, late: it was sent twice."""
+        return sent_twice(await self._run(_put, self._client.put_object, pieces, **self._at(key)))
 
     async def begin(self, key: str) -> tuple[str, bool]:
         """The id of a new multipart upload; and whether there may be another one, whose answer was lost."""
         made = await self._run(self._client.create_multipart_upload, **self._at(key))
-        return told(made, "UploadId"), bool(made["ResponseMetadata"].get("RetryAttempts"))
+        return told(made, "UploadId"), sent_twice(made)
 
     async def part(self, key: str, upload: str, number: int, pieces: list[bytes]) -> str:
         """Upload a part; its ETag. Empties the list. Raises UploadMissing."""
@@ -198,6 +198,11 @@ def told(answer: Mapping[str, Any], field: str) -> str:
     if not answer.get(field):
         raise refused("a request", f"its answer has no {field}")
     return str(answer[field])
+
+
+def sent_twice(answer: Mapping[str, Any]) -> bool:
+    """Whether boto3 sent the request again: the first one may have been done too, or may still be."""
+    return bool(answer["ResponseMetadata"].get("RetryAttempts"))
 
 
 def _put(call: Callable[..., Any], pieces: list[bytes], **given: Any) -> Any:

@@ -244,9 +244,9 @@ class S3Writer:
             await self._gather()
 
     async def _gather(self) -> None:
-        staged, key = self._staged, self._new_key()
-        names = [name for name, _ in staged.tail]
+        key, names = self._new_key(), [name for name, _ in self._staged.tail]
         size = await self._put(key, names)
+        staged = self._staged
         spent = (*staged.spent, *names)
         self._staged = replace(staged, length=staged.length + size, tail=(), spent=spent, object=key)
 
@@ -255,9 +255,10 @@ class S3Writer:
         await self._memory.senders.acquire()
         try:
             before, size = await self._bucket.read(first), self._held
-            await self._bucket.put(key, before + self._take())
+            doubtful = await self._bucket.put(key, before + self._take())
         finally:
             self._memory.senders.release()
+        self._staged = replace(self._staged, contended=self._staged.contended or doubtful)
         return size
 
     def _new_key(self) -> str:

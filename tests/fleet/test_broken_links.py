@@ -39,7 +39,7 @@ def test_a_link_to_s3(guarded, slow, survivor, pattern, when):
     content = os.urandom(SIZE)
     digest = digest_of(content)
     guarded.s3.rule(pattern, WHEN[when])
-    pushes.stream(slow, content, digest)
+    pushes.two_streams(slow, content, digest)
     pushes.check_blob(survivor, content, digest)
 
 

@@ -24,6 +24,7 @@ from tests.fleet.steps import (
     PART_1,
     PART_2,
     PART_3,
+    READ_TAIL,
     ROW,
     START,
     TAIL,
@@ -59,15 +60,24 @@ STREAMED = (
     Step(("s3", PART_2, 1, "after"), (0, PART)),
     Step(("sql", ROW, 3, "after"), (2 * PART,)),
     Step(("s3", TAIL, 1, "after"), (2 * PART,)),
+    Step(("s3", PART_3, 1, "before"), (2 * PART,)),
+    Step(("s3", PART_3, 1, "after"), (2 * PART,)),
     Step(("sql", ROW, 4, "after"), ALL),
     Step(("sql", CLAIM, 2, "after"), ALL),
-    Step(("s3", PART_3, 1, "before"), ALL),
-    Step(("s3", PART_3, 1, "after"), ALL),
+    Step(("sql", ROW, 5, "before"), ALL),
     Step(("s3", COMPLETE, 1, "before"), ALL),
     Step(("s3", COMPLETE, 1, "after"), ALL),
     Step(("s3", DELETE, 1, "after"), ALL),
     Step(("sql", COMMIT, 1, "before"), ALL),
     Step(("sql", COMMIT, 1, "after"), done=True),
+)
+HALF = (SIZE // 2 + 1,)
+IN_TWO = (
+    Step(("s3", READ_TAIL, 1, "after"), HALF),
+    Step(("s3", PART_2, 2, "before"), HALF),
+    Step(("s3", PART_2, 2, "after"), HALF),
+    Step(("sql", ROW, 4, "after"), (2 * PART,)),
+    Step(("s3", DELETE, 1, "before"), (2 * PART,)),
 )
 WHOLE = (
     Step(("s3", PART_2, 1, "before"), (0, PART)),
@@ -133,6 +143,19 @@ def test_a_stream(guarded, victims, survivor, fleet, step):
         check_absent(survivor, digest)
         location = attempt.location or pushes.start(survivor)
         assert go_on(survivor, location, content, digest) in (step.offsets or (0,))
+    pushes.check_blob(survivor, content, digest)
+
+
+@pytest.mark.parametrize("step", IN_TWO, ids=str)
+def test_a_half_in_the_put(guarded, victims, survivor, fleet, step):
+    """POST, PATCH, PUT with the rest: what was a tail is part of a part, or a tail still."""
+    content = os.urandom(SIZE)
+    digest = digest_of(content)
+    attempt = die(guarded, victims, step, lambda client: pushes.rest_in_put(client, content, digest))
+    assert attempt.statuses == [202, 202]
+    fleet.check_balance()
+    check_absent(survivor, digest)
+    assert go_on(survivor, attempt.location, content, digest) in step.offsets
     pushes.check_blob(survivor, content, digest)
 
 

@@ -24,9 +24,10 @@ WRITING = {
     ("sql", ROW, 2): 0,
     ("s3", PART_2, 1): PART,
     ("s3", TAIL, 1): 2 * PART,
+    ("s3", PART_3, 1): 2 * PART,
     ("sql", ROW, 4): 2 * PART,
 }
-ENDING = (("s3", PART_3, 1), ("sql", ROW, 5), ("s3", COMPLETE, 1), ("sql", COMMIT, 1))
+ENDING = (("sql", ROW, 5), ("s3", COMPLETE, 1), ("sql", COMMIT, 1))
 
 
 def name_of(step: tuple[str, str, int]) -> str:

@@ -12,7 +12,7 @@ from tests.e2e.content import MIB, NAME
 from tests.fleet import pushes
 from tests.fleet.proxy import Rule, answering, cut_before, stopping_after
 from tests.fleet.pushes import PART
-from tests.fleet.steps import BEGIN, COMPLETE, DELETE, NAMES, PART_1, READ_TAIL, TAIL
+from tests.fleet.steps import BEGIN, COMPLETE, DELETE, NAMES, PART_1, PART_3, READ_TAIL, TAIL
 
 SIZE = 2 * PART + MIB + 7
 GET = r"^GET .*/blobs/"
@@ -42,7 +42,7 @@ def test_an_error_at_each_request(guarded, slow, survivor, pattern):
     """Whatever request to S3 fails once is made again."""
     content = os.urandom(SIZE)
     guarded.s3.rule(pattern, BUSY)
-    pushes.stream(slow, content, digest_of(content))
+    pushes.two_streams(slow, content, digest_of(content))
     pushes.check_blob(survivor, content, digest_of(content))
 
 
@@ -89,6 +89,17 @@ def test_the_end_fails_for_ever(guarded, slow, survivor):
     guarded.s3.clear()
     pushes.put(slow, location, digest)
     pushes.check_blob(survivor, content, digest)
+
+
+def test_the_last_part_fails(guarded, slow, survivor):
+    """A part that is only sent early, in case nothing follows, may fail: it is sent again at the end."""
+    content = os.urandom(SIZE)
+    location = pushes.start(slow)
+    guarded.s3.always(PART_3, BROKEN)
+    assert pushes.patch(slow, location, content, 0).status == 202
+    guarded.s3.clear()
+    pushes.put(survivor, location, digest_of(content))
+    pushes.check_blob(survivor, content, digest_of(content))
 
 
 def test_a_push_in_one_request_fails(guarded, slow, survivor, fleet):
