@@ -70,17 +70,17 @@ class Bucket:
         except ObjectMissing:
             raise Refused(f"there is no bucket {self._location.bucket!r}", headers=RETRY) from None
 
-    async def put(self, key: str, pieces: Sequence[bytes]) -> None:
-        """An object of its own."""
-        await self._run(_put, self._client.put_object, pieces, **self._at(key))
+    async def put(self, key: str, pieces: list[bytes]) -> bool:
+        """An object of its own. Empties the list. Returns whether it may be put once more, late: it was sent twice."""
+        return sent_twice(await self._run(_put, self._client.put_object, pieces, **self._at(key)))
 
     async def begin(self, key: str) -> tuple[str, bool]:
         """The id of a new multipart upload; and whether there may be another one, whose answer was lost."""
         made = await self._run(self._client.create_multipart_upload, **self._at(key))
-        return told(made, "UploadId"), bool(made["ResponseMetadata"].get("RetryAttempts"))
+        return told(made, "UploadId"), sent_twice(made)
 
-    async def part(self, key: str, upload: str, number: int, pieces: Sequence[bytes]) -> str:
-        """Upload a part; its ETag. Raises UploadMissing."""
+    async def part(self, key: str, upload: str, number: int, pieces: list[bytes]) -> str:
+        """Upload a part; its ETag. Empties the list. Raises UploadMissing."""
         given = {**self._at(key), "UploadId": upload, "PartNumber": number}
         return told(await self._run(_put, self._client.upload_part, pieces, **given), "ETag").strip('"')
 
@@ -226,9 +226,16 @@ def told(answer: Mapping[str, Any], field: str) -> str:
     return str(answer[field])
 
 
-def _put(call: Callable[..., Any], pieces: Sequence[bytes], **given: Any) -> Any:
-    # Joined here, in the thread. boto3 sends it again on a retry, so it must be bytes.
-    return call(Body=b"".join(pieces), **given)
+def sent_twice(answer: Mapping[str, Any]) -> bool:
+    """Whether boto3 sent the request again: the first one may have been done too, or may still be."""
+    return bool(answer["ResponseMetadata"].get("RetryAttempts"))
+
+
+def _put(call: Callable[..., Any], pieces: list[bytes], **given: Any) -> Any:
+    # Joined here, in the thread, and not held twice. boto3 sends it again on a retry, so it must be bytes.
+    body = b"".join(pieces)
+    pieces.clear()
+    return call(Body=body, **given)
 
 
 def _get(call: Callable[..., Any], **given: Any) -> bytes:

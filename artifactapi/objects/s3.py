@@ -124,12 +124,16 @@ class S3Store:
         """CompleteMultipartUpload, whatever the size; nothing for less than a part."""
         staged = Staged.parse(state)
         assert staged.object is not None, "sealed"
-        if staged.upload is not None:
-            await self._complete(key, staged.upload, staged)
-        # The bytes are never read again by us: this is what vouches for them.
-        if await self._bucket.size(staged.object) != staged.length:
-            raise ObjectMissing(f"{staged.object}: not there, or not all of it")
-        return Committed(staged.object, not await self._cleared(staged.spent) or staged.contended)
+        cleared = detached(self._cleared(staged.spent))  # meanwhile: what is sealed needs them no more
+        try:
+            if staged.upload is not None:
+                await self._complete(key, staged.upload, staged)
+            # The bytes are never read again by us: this is what vouches for them.
+            if await self._bucket.size(staged.object) != staged.length:
+                raise ObjectMissing(f"{staged.object}: not there, or not all of it")
+        finally:
+            clear = await cleared
+        return Committed(staged.object, staged.contended or not clear)
 
     async def _cleared(self, spent: Sequence[str]) -> bool:
         try:

@@ -92,7 +92,7 @@ class S3Writer:
         if last:
             await self._seal()
         elif self._held:
-            await self._spill()
+            await self._end()
         self._staged = replace(self._staged, settled=True)
         return self._staged.to_state()
 
@@ -154,8 +154,8 @@ class S3Writer:
         """Upload the part; record it when those before it are. A failure is kept for the next call."""
         try:
             try:
-                first = await self._bucket.read([key for key, _ in tail])
-                etag = await self._bucket.part(self._key, upload, number, first + pieces)
+                pieces = await self._bucket.read([key for key, _ in tail]) + pieces
+                etag = await self._bucket.part(self._key, upload, number, pieces)
             finally:
                 self._memory.senders.release()
             await before
@@ -202,6 +202,25 @@ class S3Writer:
             return upload
         return self._staged.upload
 
+    async def _end(self) -> None:
+        """What is held becomes an object, for whoever goes on; and the last part, in case nobody does."""
+        if self._staged.upload is None or self._tail:
+            await self._spill()
+            return
+        ending = detached(self._send_ending(self._staged.upload, self._number, list(self._pieces)))
+        await self._spill()
+        self._staged = replace(self._staged, ending=await ending)
+
+    async def _send_ending(self, upload: str, number: int, pieces: list[bytes]) -> tuple[int, str] | None:
+        """Number and ETag; None if it cannot be sent, which only makes the end of the upload slower."""
+        await self._memory.senders.acquire()
+        try:
+            return number, await self._bucket.part(self._key, upload, number, pieces)
+        except (OciError, UploadMissing, ObjectMissing):
+            return None
+        finally:
+            self._memory.senders.release()
+
     async def _spill(self) -> None:
         """Make an object of what is held, to be read again when there is enough for a part."""
         key = self._new_key()
@@ -213,7 +232,9 @@ class S3Writer:
         """Nothing follows: all is in the parts, or in one object."""
         self._sealing, staged = True, self._staged
         if staged.upload is not None:
-            if self._held or self._tail:
+            if staged.ending and not self._held:
+                self._staged = staged.with_part(*staged.ending, 0)
+            elif self._held or self._tail:
                 await self._send()
                 await self._landed()
             self._staged = replace(self._staged, object=self._key)
@@ -223,9 +244,9 @@ class S3Writer:
             await self._gather()
 
     async def _gather(self) -> None:
-        staged, key = self._staged, self._new_key()
-        names = [name for name, _ in staged.tail]
+        key, names = self._new_key(), [name for name, _ in self._staged.tail]
         size = await self._put(key, names)
+        staged = self._staged
         spent = (*staged.spent, *names)
         self._staged = replace(staged, length=staged.length + size, tail=(), spent=spent, object=key)
 
@@ -234,9 +255,10 @@ class S3Writer:
         await self._memory.senders.acquire()
         try:
             before, size = await self._bucket.read(first), self._held
-            await self._bucket.put(key, before + self._take())
+            doubtful = await self._bucket.put(key, before + self._take())
         finally:
             self._memory.senders.release()
+        self._staged = replace(self._staged, contended=self._staged.contended or doubtful)
         return size
 
     def _new_key(self) -> str:

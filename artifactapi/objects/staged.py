@@ -15,6 +15,7 @@ what the writer before still sends can then never be among its own parts."""
 class Staged:
     """`length` durable bytes: the `parts` of a multipart upload, then objects of their own (`tail`), less than a part.
 
+    `ending` is the tail once more, as the part after the others: the last one, if nothing follows it.
     `object` is the key they are, or will be, found under once they are sealed. `spent` are keys of objects whose
     bytes are in a part by now, to be deleted once the row says so. `contended`: another writer may have left
     something that is not listed here.
@@ -25,6 +26,7 @@ class Staged:
     parts: tuple[tuple[int, str], ...] = ()
     number: int = 1
     tail: tuple[tuple[str, int], ...] = ()
+    ending: tuple[int, str] | None = None
     spent: tuple[str, ...] = ()
     object: str | None = None
     fence: int = 0
@@ -37,6 +39,7 @@ class Staged:
         lists = {
             "parts": tuple((number, etag) for number, etag in state.get("parts", ())),
             "tail": tuple((key, size) for key, size in state.get("tail", ())),
+            "ending": tuple(state["ending"]) if "ending" in state else None,
             "spent": tuple(state.get("spent", ())),
         }
         return cls(**{**state, **lists})
@@ -60,6 +63,7 @@ class Staged:
             fence=fence,
             settled=False,
             number=self.number + WINDOW * others if self.upload else 1,
+            ending=None if others else self.ending,  # others may have sent something else under its number
             contended=self.contended or others > 0,
         )
 
@@ -71,9 +75,10 @@ class Staged:
             parts=(*self.parts, (number, etag)),
             number=number + 1,
             tail=(),
+            ending=None,
             spent=(*self.spent, *(key for key, _ in self.tail)),
         )
 
     def with_object(self, key: str, size: int) -> Staged:
         """With `size` more bytes in an object of their own."""
-        return replace(self, length=self.length + size, tail=(*self.tail, (key, size)))
+        return replace(self, length=self.length + size, tail=(*self.tail, (key, size)), ending=None)

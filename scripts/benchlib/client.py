@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 NAME = "docker-internal/bench/app"
 MIB = 1024 * 1024
-STALLED = 120.0  # seconds without a byte after which a run is given up
+STALLED = 600.0  # seconds without a byte after which a run is given up; the peer copies gigabytes in a final PUT
 
 
 class BenchError(Exception):

@@ -1,9 +1,10 @@
-"""Fixtures: replicas as processes, on one database and one part of a bucket."""
+"""Fixtures: replicas as processes, on one database and one part of a bucket, for all tests of this folder."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -25,23 +26,39 @@ def credentials() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def fleet(postgres, template, seaweed, tmp_path_factory) -> Iterator[Fleet]:
-    """No replica yet, over a database and a part of the bucket that are the module's own."""
-    name = f"fleet_{next(NUMBERS)}"
-    statement(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
-    made = Fleet(tmp_path_factory.mktemp("fleet"), f"{postgres} dbname={name}", seaweed, f"{name}/")
-    yield made
-    made.kill()
-    statement(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture(scope="package")
+def new_fleet(postgres, template, seaweed, tmp_path_factory) -> Callable[[], AbstractContextManager[Fleet]]:
+    """Makes one, over a database and a part of the bucket that are its own; no replica yet."""
+
+    @contextmanager
+    def make() -> Iterator[Fleet]:
+        name = f"fleet_{next(NUMBERS)}"
+        statement(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+        made = Fleet(tmp_path_factory.mktemp("fleet"), f"{postgres} dbname={name}", seaweed, f"{name}/")
+        yield made
+        made.kill()
+        statement(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+    return make
 
 
-@pytest.fixture(scope="module")
-def replicas(fleet) -> tuple[Client, Client]:
-    """Clients of two replicas."""
-    daemons = [fleet.spawn() for _ in range(2)]
-    first, second = (daemon.client() for daemon in daemons)
-    return first, second
+@pytest.fixture(scope="package")
+def fleet(new_fleet) -> Iterator[Fleet]:
+    """The one that most tests share: each has blobs of its own."""
+    with new_fleet() as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def survivor(fleet) -> Client:
+    """A replica that lives through all tests, and needs no proxy."""
+    return fleet.spawn().client()
+
+
+@pytest.fixture(scope="package")
+def replicas(fleet, survivor) -> tuple[Client, Client]:
+    """Two of them."""
+    return survivor, fleet.spawn().client()
 
 
 @pytest.fixture
@@ -50,28 +67,33 @@ def turns(replicas) -> Turns:
     return Turns(replicas)
 
 
-@pytest.fixture(scope="module")
-def guarded(fleet) -> Iterator[Guarded]:
+@pytest.fixture(scope="package")
+def proxies(fleet) -> Iterator[Guarded]:
     """Proxies before the fleet's Postgres and S3 server."""
     made = Guarded(fleet)
     yield made
-    made.fleet.kill()
+    fleet.kill()
     made.close()
 
 
-@pytest.fixture(scope="module")
-def survivor(fleet) -> Client:
-    """A replica that lives through all tests of the module, and needs no proxy."""
-    return fleet.spawn().client()
+@pytest.fixture
+def guarded(proxies, fleet) -> Iterator[Guarded]:
+    """The proxies, which forget after the test what they were told; then rows and bytes agree."""
+    yield proxies
+    unused = proxies.s3.unused + proxies.sql.unused
+    proxies.s3.clear()
+    proxies.sql.clear()
+    assert unused == [], "what the test is about did not happen"
+    fleet.check_balance()
 
 
-@pytest.fixture(scope="module")
-def victims(guarded, survivor) -> Victims:
-    """Replicas behind the proxies, to be killed."""
-    return Victims(guarded)
-
-
-@pytest.fixture(scope="module")
-def slow(guarded) -> Client:
+@pytest.fixture(scope="package")
+def slow(proxies) -> Client:
     """A replica behind the proxies, which lives."""
-    return guarded.fleet.spawn(**guarded.options).client()
+    return proxies.fleet.spawn(**proxies.options).client()
+
+
+@pytest.fixture(scope="package")
+def victims(proxies) -> Victims:
+    """Replicas behind the proxies, to be killed."""
+    return Victims(proxies)

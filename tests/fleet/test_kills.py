@@ -12,7 +12,6 @@ import pytest
 from tests.client import Client, digest_of
 from tests.e2e.content import MIB, NAME, Content
 from tests.fleet import pushes
-from tests.fleet.fleet import Fleet
 from tests.fleet.guarded import Attempt, Guarded, Victims
 from tests.fleet.pushes import PART
 from tests.fleet.steps import (
@@ -47,42 +46,42 @@ class Step:
         return f"{when} {NAMES[pattern]} {number}"
 
 
-NONE, SOME, ALL = (0,), (0, PART, 2 * PART), (SIZE,)
+NONE, ALL = (0,), (SIZE,)
 STREAMED = (
     Step(("sql", START, 1, "before")),
     Step(("sql", START, 1, "after")),
-    Step(("sql", CLAIM, 1, "before"), NONE),
-    Step(("sql", ROW, 1, "before"), NONE),
-    Step(("s3", BEGIN, 1, "before"), NONE),
+    Step(("sql", CLAIM, 1, "after"), NONE),
+    Step(("sql", ROW, 1, "after"), NONE),
     Step(("s3", BEGIN, 1, "after"), NONE),
     Step(("s3", PART_1, 1, "before"), NONE),
-    Step(("s3", PART_1, 1, "after"), NONE),
     Step(("sql", ROW, 2, "before"), NONE),
     Step(("sql", ROW, 2, "after"), (PART,)),
     Step(("s3", PART_2, 1, "before"), (0, PART)),
     Step(("s3", PART_2, 1, "after"), (0, PART)),
     Step(("sql", ROW, 3, "after"), (2 * PART,)),
-    Step(("s3", TAIL, 1, "before"), (2 * PART,)),
     Step(("s3", TAIL, 1, "after"), (2 * PART,)),
-    Step(("sql", ROW, 4, "before"), (2 * PART,)),
+    Step(("s3", PART_3, 1, "before"), (2 * PART,)),
+    Step(("s3", PART_3, 1, "after"), (2 * PART,)),
     Step(("sql", ROW, 4, "after"), ALL),
     Step(("sql", CLAIM, 2, "after"), ALL),
-    Step(("s3", READ_TAIL, 1, "after"), ALL),
-    Step(("s3", PART_3, 1, "before"), ALL),
-    Step(("s3", PART_3, 1, "after"), ALL),
     Step(("sql", ROW, 5, "before"), ALL),
-    Step(("sql", ROW, 5, "after"), ALL),
     Step(("s3", COMPLETE, 1, "before"), ALL),
     Step(("s3", COMPLETE, 1, "after"), ALL),
-    Step(("s3", DELETE, 1, "before"), ALL),
     Step(("s3", DELETE, 1, "after"), ALL),
     Step(("sql", COMMIT, 1, "before"), ALL),
     Step(("sql", COMMIT, 1, "after"), done=True),
 )
+HALF = (SIZE // 2 + 1,)
+IN_TWO = (
+    Step(("s3", READ_TAIL, 1, "after"), HALF),
+    Step(("s3", PART_2, 2, "before"), HALF),
+    Step(("s3", PART_2, 2, "after"), HALF),
+    Step(("sql", ROW, 4, "after"), (2 * PART,)),
+    Step(("s3", DELETE, 1, "before"), (2 * PART,)),
+)
 WHOLE = (
     Step(("s3", PART_2, 1, "before"), (0, PART)),
     Step(("sql", ROW, 3, "before"), (PART,)),
-    Step(("s3", PART_3, 1, "after"), SOME),
     Step(("s3", COMPLETE, 1, "after"), ALL),
     Step(("sql", COMMIT, 1, "after"), done=True),
 )
@@ -92,17 +91,14 @@ WHOLE = (
 def acknowledged(survivor) -> Content:
     """An image that was pushed before anything died."""
     content = Content()
-    content.push_image(survivor, "v1", PART + MIB)
+    content.push_image(survivor, "acknowledged", PART + MIB)
     return content
 
 
 @pytest.fixture(autouse=True)
-def balance(fleet: Fleet, guarded: Guarded, survivor: Client, acknowledged: Content) -> Iterator[None]:
-    """After every test rows and bytes agree, and what was acknowledged before is there."""
+def what_was_acknowledged(survivor: Client, acknowledged: Content) -> Iterator[None]:
+    """After every test it is there."""
     yield
-    guarded.s3.clear()
-    guarded.sql.clear()
-    fleet.check_balance()
     acknowledged.check(survivor)
 
 
@@ -113,6 +109,7 @@ def die(guarded: Guarded, victims: Victims, step: Step, push: Callable[[Any], No
     hold = guarded.hold(where, pattern, number, when == "after")
     attempt = Attempt(push, client)
     hold.wait()
+    victims.prepare()
     victim.kill()
     hold.cut()
     return attempt.ended()
@@ -149,6 +146,19 @@ def test_a_stream(guarded, victims, survivor, fleet, step):
     pushes.check_blob(survivor, content, digest)
 
 
+@pytest.mark.parametrize("step", IN_TWO, ids=str)
+def test_a_half_in_the_put(guarded, victims, survivor, fleet, step):
+    """POST, PATCH, PUT with the rest: what was a tail is part of a part, or a tail still."""
+    content = os.urandom(SIZE)
+    digest = digest_of(content)
+    attempt = die(guarded, victims, step, lambda client: pushes.rest_in_put(client, content, digest))
+    assert attempt.statuses == [202, 202]
+    fleet.check_balance()
+    check_absent(survivor, digest)
+    assert go_on(survivor, attempt.location, content, digest) in step.offsets
+    pushes.check_blob(survivor, content, digest)
+
+
 @pytest.mark.parametrize("step", WHOLE, ids=str)
 def test_all_in_the_put(guarded, victims, survivor, fleet, step):
     """POST, PUT: the session knows what is durable, and the rest follows."""
@@ -163,7 +173,7 @@ def test_all_in_the_put(guarded, victims, survivor, fleet, step):
     pushes.check_blob(survivor, content, digest)
 
 
-@pytest.mark.parametrize("step", WHOLE, ids=str)
+@pytest.mark.parametrize("step", WHOLE[1:], ids=str)
 def test_all_in_the_post(guarded, victims, survivor, fleet, step):
     """One POST: the client has no session to go on with, and begins again, perhaps with what is there already."""
     content = os.urandom(SIZE)
@@ -192,7 +202,7 @@ def test_a_row(guarded, victims, survivor, fleet, when):
     pushes.check_blob(survivor, content, digest)
 
 
-@pytest.mark.parametrize("pattern", ["INSERT INTO manifests", "INSERT INTO tags", "^COMMIT"])
+@pytest.mark.parametrize("pattern", ["INSERT INTO tags", "^COMMIT"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_manifest(guarded, victims, survivor, pattern, when):
     """A manifest and its tag are there together, when their transaction is done, and not before."""
@@ -236,8 +246,3 @@ def test_a_chunk(guarded, victims, survivor, fleet, replica):
     client = survivor if replica == "survivor" else victims.take()[1]
     assert go_on(client, location, content, digest) == at
     pushes.check_blob(client, content, digest)
-
-
-def test_the_outbox(fleet):
-    """After all that, a sweep leaves nothing but the objects of blobs and what open sessions have."""
-    fleet.check_swept()

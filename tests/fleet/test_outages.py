@@ -52,6 +52,12 @@ def fleet(postgres_alone, seaweed_alone, tmp_path_factory) -> Iterator[Fleet]:
     made.kill()
 
 
+@pytest.fixture(scope="module")
+def replicas(fleet) -> tuple[Client, Client]:
+    """Two of them."""
+    return fleet.serving()
+
+
 @pytest.fixture(autouse=True)
 def balance(fleet, replicas):
     """After every test both replicas live, and rows and bytes agree."""

@@ -20,15 +20,6 @@ from tests.fleet.steps import COMMIT, COMPLETE, NAMES, PART_2
 SIZE = 2 * PART + MIB + 7
 
 
-@pytest.fixture(autouse=True)
-def balance(fleet, guarded):
-    """After every test rows and bytes agree."""
-    yield
-    guarded.s3.clear()
-    guarded.sql.clear()
-    fleet.check_balance()
-
-
 @pytest.mark.parametrize("step", [("s3", PART_2), ("s3", COMPLETE), ("sql", COMMIT)], ids=lambda step: NAMES[step[1]])
 def test_sigterm(guarded, victims, survivor, step):
     """A request that runs when the replica is told to stop is answered; the next one goes to another."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import pytest
 
-from tests.client import digest_of
+from tests.client import Client, digest_of
 from tests.e2e.content import KIB, MIB, NAME
 from tests.fleet import pushes
-from tests.fleet.fleet import Turns
+from tests.fleet.fleet import Fleet, Turns
 from tests.fleet.pushes import PART
 
 PUSHES = 200
@@ -23,6 +24,19 @@ BLOBS = [
 ]
 # Each blob is pushed some times; of the big ones fewer, so that it ends in seconds.
 PLAN = [*BLOBS[-2:] * 4, *(BLOBS[SEED.randrange(42)] for _ in range(PUSHES - 8))]
+
+
+@pytest.fixture(scope="module")
+def fleet(new_fleet) -> Iterator[Fleet]:
+    """One whose bucket holds nothing else."""
+    with new_fleet() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def replicas(fleet) -> tuple[Client, Client]:
+    """Two of them."""
+    return fleet.serving()
 
 
 @pytest.fixture(scope="module")

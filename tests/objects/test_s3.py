@@ -148,6 +148,37 @@ async def test_sealing_takes_nothing_away(s3_store, small_parts, size):
     await holds(s3_store, (await s3_store.commit(key, sealed, 4)).key, b"x" * 2 * size + b"end")
 
 
+async def test_the_end_sends_nothing_again(s3_store, small_parts, monkeypatch):
+    """The tail of the last request with bytes is the last part already when an empty one ends the upload."""
+    key = new_key()
+    state = await stage(s3_store, key, b"x" * (LEAST + 5))
+
+    async def refuse(*_):
+        raise AssertionError
+
+    for call in ("part", "put", "read"):
+        monkeypatch.setattr(s3_store._bucket, call, refuse)
+    sealed = await stage(s3_store, key, state=state, fence=2, last=True)
+    assert await s3_store.commit(key, sealed, 2) == Committed(key)
+    await holds(s3_store, key, b"x" * (LEAST + 5))
+
+
+async def test_an_ending_that_cannot_be_sent(s3_store, small_parts, monkeypatch):
+    """It is sent again at the end."""
+    key, real = new_key(), s3_store._bucket.part
+
+    async def failing(key, upload, number, pieces):
+        if sum(map(len, pieces)) < LEAST:
+            raise Unavailable("away")
+        return await real(key, upload, number, pieces)
+
+    monkeypatch.setattr(s3_store._bucket, "part", failing)
+    state = await stage(s3_store, key, b"x" * (LEAST + 5))
+    monkeypatch.setattr(s3_store._bucket, "part", real)
+    sealed = await stage(s3_store, key, state=state, fence=2, last=True)
+    await holds(s3_store, (await s3_store.commit(key, sealed, 2)).key, b"x" * (LEAST + 5))
+
+
 async def test_small_chunks(s3_store, small_parts, listed):
     """Chunks far smaller than a part are written once, and read once when they make one."""
     key, chunk, state = new_key(), bytes(range(256)) * 4096, {}
@@ -246,6 +277,15 @@ def test_numbers_of_others_are_left_out(settled_by, settled, fence, skipped, con
     assert (staged.number, staged.contended, staged.settled) == (10 + skipped, contended, False)
 
 
+def test_an_ending_is_good_for_the_next_only():
+    """Once another writer may have sent something under its number, the tail is sent again."""
+    staged = Staged(upload="u", number=10, ending=(10, "etag"), fence=1)
+    assert staged.claimed(2).ending == (10, "etag")
+    assert staged.claimed(3).ending is None
+    assert replace(staged, settled=False).claimed(2).ending is None
+    assert staged.with_part(10, "other", 5).ending is staged.with_object("key", 5).ending is None
+
+
 def test_contention_is_remembered():
     """Once there may be leftovers, there may be until the end."""
     staged = replace(Staged(fence=1).claimed(3), settled=True).claimed(4)
@@ -254,7 +294,7 @@ def test_contention_is_remembered():
 
 def test_state_round_trip():
     """What comes back from the row is what was written."""
-    staged = Staged(9, "u", ((1, "e"), (5, "f")), 6, (("k", 3),), ("s",), "o", 4, False, True)
+    staged = Staged(9, "u", ((1, "e"), (5, "f")), 6, (("k", 3),), (6, "g"), ("s",), "o", 4, False, True)
     assert Staged.parse(as_row(staged.to_state())) == staged
     assert Staged.parse(as_row(Staged().to_state())) == Staged()
     assert Staged().to_state() == {}
@@ -444,7 +484,7 @@ def cut(s3_store, monkeypatch):
 
 async def test_a_download_goes_on(s3_store, cut):
     """A connection that breaks in the middle is made anew from there; the bytes are the object's."""
-    data = bytes(range(256)) * 8192
+    data = bytes(range(256)) * 16_384
     key = await put(s3_store, data)
     assert await content(s3_store, key, 5, len(data) - 5) == data[5:]
     assert cut[:2] == [(5, len(data) - 5), (5 + 2 * s3.READ, len(data) - 5 - 2 * s3.READ)]
