@@ -20,7 +20,7 @@ from artifactapi.oci.names import ImageName, Tag
 from artifactapi.registry.intake import INLINE
 from artifactapi.registry.registry import Registry
 from tests.gc.conftest import GRACES, HOUR
-from tests.gc.images import has_blob, manifest, put
+from tests.gc.images import has_blob, has_manifest, manifest, put
 from tests.registry.bodies import Pieces, content_of, push
 
 IMAGES = [ImageName("docker-internal", name) for name in ("a", "b/c")]
@@ -37,8 +37,13 @@ def now(work):
     return blockingCallFromThread(reactor, Deferred.fromCoroutine, work)
 
 
-def machine(registry: Registry, collector: Collector, wait, check) -> type[RuleBasedStateMachine]:
-    """A machine over these parts, which are empty when it begins, and must be when it ends."""
+def machine(
+    registry: Registry, collector: Collector, wait, check, untagged_days: int | None
+) -> type[RuleBasedStateMachine]:
+    """A machine over these parts, which are empty when it begins, and must be when it ends.
+
+    `untagged_days`: the repo's retention of manifests that have no tag.
+    """
 
     class Registries(RuleBasedStateMachine):
         def __init__(self) -> None:
@@ -47,11 +52,18 @@ def machine(registry: Registry, collector: Collector, wait, check) -> type[RuleB
             self.promised: dict[tuple[ImageName, bytes], float] = {}
             self.manifests: dict[tuple[ImageName, bytes], tuple[bytes, ...]] = {}
             self.tags: dict[tuple[ImageName, str], bytes] = {}
+            self.idle: dict[tuple[ImageName, bytes], float] = {}  # since when nothing refers to a manifest, if so
 
         def needed(self, image: ImageName, content: bytes) -> bool:
             """Whether the blob must be in the image."""
             used = any(where == image and content in blobs for (where, _), blobs in self.manifests.items())
             return used or self.time - self.promised.get((image, content), -1e9) < GRACES.uploads
+
+        def may_go(self, image: ImageName, content: bytes) -> bool:
+            """Whether the repo's retention does not keep the manifest."""
+            tagged = any((where, value) == (image, content) for (where, _), value in self.tags.items())
+            idle = self.time - self.idle[image, content]
+            return untagged_days is not None and not tagged and idle >= untagged_days * 24 * HOUR
 
         def promise(self, image: ImageName, content: bytes) -> None:
             """A client was told that it is there."""
@@ -92,12 +104,21 @@ def machine(registry: Registry, collector: Collector, wait, check) -> type[RuleB
                 assert not needed
                 return
             self.manifests[image, content] = tuple(blobs)
+            self.idle[image, content] = self.time
             if tag:
+                self.untag(image, tag)
                 self.tags[image, tag] = content
+
+        def untag(self, image: ImageName, tag: str) -> bool:
+            """The tag goes, or moves; whether it was there."""
+            content = self.tags.pop((image, tag), None)
+            if content is not None:
+                self.idle[image, content] = self.time
+            return content is not None
 
         @rule(image=images, tag=tags)
         def delete_tag(self, image, tag):
-            if self.tags.pop((image, tag), None):
+            if self.untag(image, tag):
                 now(registry.manifests.delete(image, Tag(tag)))
 
         @rule(data=st.data())
@@ -122,6 +143,14 @@ def machine(registry: Registry, collector: Collector, wait, check) -> type[RuleB
         def sweep(self):
             now(collector.run())
             now(check())
+            self.forget_what_is_not_kept()
+
+        def forget_what_is_not_kept(self):
+            """Retention took it: it was allowed to."""
+            for image, content in list(self.manifests):
+                if not now(has_manifest(registry, digest_of(content), image)):
+                    assert self.may_go(image, content)
+                    self.forget(image, content)
 
         @invariant()
         def nothing_needed_is_gone(self):
@@ -135,6 +164,7 @@ def machine(registry: Registry, collector: Collector, wait, check) -> type[RuleB
                 assert now(registry.manifests.get(image, Tag(tag))).content == content
 
         def teardown(self):
+            self.forget_what_is_not_kept()
             for image, content in list(self.manifests):
                 now(registry.manifests.delete(image, digest_of(content)))
             for _ in range(3):
@@ -167,11 +197,14 @@ def parts(request, database, threads):
     }
 
 
-async def test_model(parts, database, threads, wait):
+@pytest.mark.parametrize("untagged_days", [None, 1], ids=["kept", "retention"])
+async def test_model(parts, database, threads, wait, untagged_days):
     """Whatever the order, nothing needed is gone after any step, and nothing unneeded is left in the end."""
     store, held = parts
     registry = Registry.over(database, store, threads)
+    settings_of_repo = {} if untagged_days is None else {"retention": {"untagged_days": untagged_days}}
     await registry.repos.ensure("docker-internal", "docker", "local")
+    await registry.repos.change("docker-internal", {"settings": settings_of_repo})
 
     async def check(empty: bool = False) -> None:
         """Every blob's row has its bytes; in the end there are neither."""
@@ -184,7 +217,7 @@ async def test_model(parts, database, threads, wait):
 
     await deferToThread(
         run_state_machine_as_test,
-        machine(registry, Collector(database, store, GRACES, Metrics()), wait, check),
+        machine(registry, Collector(database, store, GRACES, Metrics()), wait, check, untagged_days),
         settings=settings(
             max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
