@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from twisted.internet import reactor
@@ -30,6 +30,7 @@ TAGS = ["v1", "v2"]
 images = st.sampled_from(IMAGES)
 contents = st.sampled_from(range(len(CONTENTS))).map(lambda number: CONTENTS[number])  # a short repr
 tags = st.sampled_from(TAGS)
+some = st.lists(contents, min_size=1, max_size=3, unique=True)
 
 
 def now(work):
@@ -94,7 +95,13 @@ def machine(
             if mounted:
                 self.promise(image, content)
 
-        @rule(image=images, blobs=st.lists(contents, min_size=1, max_size=3, unique=True), tag=st.none() | tags)
+        @rule(image=images, blobs=some, tag=st.none() | tags)
+        def push_image(self, image, blobs, tag):
+            for blob in blobs:
+                self.push(image, blob)
+            self.put_manifest(image, blobs, tag)
+
+        @rule(image=images, blobs=some, tag=st.none() | tags)
         def put_manifest(self, image, blobs, tag):
             content = manifest(*blobs)
             needed = all(self.needed(image, blob) for blob in blobs)
@@ -134,7 +141,7 @@ def machine(
                 self.promise(image, blob)
             self.tags = {key: value for key, value in self.tags.items() if (key[0], value) != (image, content)}
 
-        @rule(hours=st.sampled_from([0.5, 2, 7, 20, 31]))
+        @rule(hours=st.sampled_from([0.5, 7, 20, 31, 50]))
         def wait(self, hours):
             now(wait(hours * HOUR))
             self.time += hours * HOUR
@@ -219,6 +226,10 @@ async def test_model(parts, database, threads, wait, untagged_days):
         run_state_machine_as_test,
         machine(registry, Collector(database, store, GRACES, Metrics()), wait, check, untagged_days),
         settings=settings(
-            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=8,
+            stateful_step_count=25,
+            phases=[Phase.generate],
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
