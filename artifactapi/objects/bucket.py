@@ -204,7 +204,7 @@ def connect(location: Location, connections: int) -> S3Client:
             response_checksum_validation="when_required",
             retries={"mode": "standard", "total_max_attempts": 4},
             connect_timeout=5,
-            read_timeout=60,
+            read_timeout=30,
         ),
     )
 

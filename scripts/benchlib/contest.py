@@ -86,7 +86,10 @@ class Contest:
 
 def sample(item: Item, workload: Workload, daemon: Daemon) -> Sample:
     before = daemon.cpu_seconds()
-    value = item.measure(workload, daemon)
+    try:
+        value = item.measure(workload, daemon)
+    except (BenchError, OSError) as error:
+        raise BenchError(f"{daemon.name}: {item.title}: {error}{daemon.last_words()}") from error
     return Sample(value, daemon.cpu_seconds() - before)
 
 

@@ -53,7 +53,7 @@ class Daemon:
                 if request(self.port, "GET", "/v2/").status == 200:
                     return
             time.sleep(0.1)
-        raise BenchError(f"{self.name} did not start; its log ends:\n{self.log.read_text(errors='replace')[-2000:]}")
+        raise BenchError(f"{self.name} did not start{self.last_words()}")
 
     def stop(self) -> None:
         """End the daemon, gently first."""
@@ -63,6 +63,10 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.child.kill()
             self.child.wait()
+
+    def last_words(self) -> str:
+        """The end of its log, for an error's text."""
+        return f"; the log of {self.name} ends:\n{self.log.read_text(errors='replace')[-2000:]}"
 
     def memory(self) -> float:
         """What the daemon and its children have now in MiB, without those that are Postgres."""

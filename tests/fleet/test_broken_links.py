@@ -32,19 +32,18 @@ WHEN = {"before": cut_before, "after": cut_after}
 S3 = (BEGIN, PART_1, PART_2, TAIL, READ_TAIL, PART_3, COMPLETE, DELETE)
 
 
-@pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("pattern", S3, ids=NAMES.get)
-def test_a_link_to_s3(guarded, slow, survivor, pattern, when):
-    """Each request to S3 is sent again when its connection broke, whether or not it had arrived."""
+def test_a_link_to_s3(guarded, slow, survivor, pattern):
+    """Each request to S3 is sent again when its connection broke, although S3 has done it already."""
     content = os.urandom(SIZE)
     digest = digest_of(content)
-    guarded.s3.rule(pattern, WHEN[when])
+    guarded.s3.rule(pattern, cut_after)
     pushes.two_streams(slow, content, digest)
     pushes.check_blob(survivor, content, digest)
 
 
 @pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize("number", [2, 3, 4, 5])
+@pytest.mark.parametrize("number", [2, 5])
 def test_a_row_that_follows(guarded, slow, survivor, number, when):
     """A row that follows durable bytes is written again: no client is asked to send them twice."""
     content = os.urandom(SIZE)
@@ -55,7 +54,7 @@ def test_a_row_that_follows(guarded, slow, survivor, number, when):
 
 
 @pytest.mark.parametrize("when", WHEN)
-@pytest.mark.parametrize(("pattern", "number"), [(START, 1), (CLAIM, 1), (ROW, 1), (CLAIM, 2)])
+@pytest.mark.parametrize(("pattern", "number"), [(START, 1), (CLAIM, 1), (ROW, 1)])
 def test_a_statement_that_comes_first(guarded, slow, survivor, pattern, number, when):
     """A request whose first statement failed is answered with 503 and Retry-After, and may be sent again as it is."""
     content = os.urandom(SIZE)

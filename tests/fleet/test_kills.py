@@ -48,7 +48,6 @@ class Step:
 
 NONE, ALL = (0,), (SIZE,)
 STREAMED = (
-    Step(("sql", START, 1, "before")),
     Step(("sql", START, 1, "after")),
     Step(("sql", CLAIM, 1, "after"), NONE),
     Step(("sql", ROW, 1, "after"), NONE),
@@ -74,7 +73,6 @@ STREAMED = (
 HALF = (SIZE // 2 + 1,)
 IN_TWO = (
     Step(("s3", READ_TAIL, 1, "after"), HALF),
-    Step(("s3", PART_2, 2, "before"), HALF),
     Step(("s3", PART_2, 2, "after"), HALF),
     Step(("sql", ROW, 4, "after"), (2 * PART,)),
     Step(("s3", DELETE, 1, "before"), (2 * PART,)),
