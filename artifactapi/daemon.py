@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from artifactapi.embedded import EmbeddedError, EmbeddedPostgres, explained
-from artifactapi.objects.filesystem import make_directory
+from artifactapi.objects.files import make_directory
 from artifactapi.oci.errors import OciError, Refused, Unavailable
 from artifactapi.shield import detached
 

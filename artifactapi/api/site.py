@@ -87,7 +87,8 @@ class Request(server.Request):
 
     def write(self, data: bytes) -> None:
         """A piece of the answer; one that comes before the body's end is the last on its connection."""
-        if not self.startedWriting and not (self.body.complete and self.channel.persistent):
+        last = not self._disconnected and not (self.body.complete and self.channel.persistent)
+        if last and not self.startedWriting:
             self.setHeader(b"connection", b"close")
         super().write(data)
 

@@ -11,7 +11,8 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from artifactapi.objects.filesystem import FileReader, FilesystemStore
+from artifactapi.objects.files import FileReader
+from artifactapi.objects.filesystem import FilesystemStore
 from artifactapi.objects.interface import ObjectMissing
 from artifactapi.oci.errors import Unavailable
 from artifactapi.service import Artifactapi, Config

@@ -137,7 +137,7 @@ async def test_the_last_of_two_writers_has_the_session(client: Client):
 async def test_back_pressure(client: Client, service, monkeypatch):
     """While the store takes nothing, the client's socket takes nothing either, and little waits in memory."""
     held: list[Deferred[None]] = []
-    from artifactapi.objects.filesystem import FileWriter
+    from artifactapi.objects.files import FileWriter
 
     real = FileWriter.write
 

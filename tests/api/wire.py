@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from artifactapi.objects.filesystem import FileWriter
+from artifactapi.objects.files import FileWriter
 from tests.api.test_streams import MIB, PATIENCE
 from tests.client import Client
 

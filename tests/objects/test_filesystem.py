@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from artifactapi.objects import filesystem
-from artifactapi.objects.filesystem import FilesystemStore, os_errors
+from artifactapi.objects.files import WRITEBACK, os_errors
+from artifactapi.objects.filesystem import FilesystemStore
 from artifactapi.objects.interface import ObjectMissing, Superseded
 from artifactapi.oci.errors import StoreFull, Unavailable
 from tests.objects.contract import has_lost, holds, is_missing, new_key, put, stage, writer_of
@@ -129,9 +130,9 @@ async def test_writes_beyond_what_the_kernel_keeps(store):
     key = new_key()
     writer = await writer_of(store, key, {}, 1)
     for n in range(5):
-        await writer.write([bytes([n]) * (filesystem.WRITEBACK // 4 + 1)] * 2)
+        await writer.write([bytes([n]) * (WRITEBACK // 4 + 1)] * 2)
     await store.commit(key, await writer.settle(False), 1)
-    await holds(store, key, b"".join(bytes([n]) * (filesystem.WRITEBACK // 4 + 1) * 2 for n in range(5)))
+    await holds(store, key, b"".join(bytes([n]) * (WRITEBACK // 4 + 1) * 2 for n in range(5)))
 
 
 async def test_two_processes(store, neighbour):
