@@ -174,6 +174,8 @@ class Artifactapi(Daemon):
         async def run() -> None:
             try:
                 await collector.run()
+            except OciError as error:
+                log.warn("a run of the collector failed; the next one tries again: {error}", error=error.message)
             except Exception:  # LoopingCall would end with its first error
                 log.failure("a run of the collector failed; the next one tries again")
 

@@ -82,9 +82,12 @@ class Collector:
             except Superseded:
                 log.warn("a run of the collector was taken for dead, and ends")
                 return counts
+            except OciError as error:
+                log.warn("the sweep of {name} failed; the next run tries again: {error}", name=name, error=error.message)
+                failures[name] = error.message
             except Exception as error:
                 log.failure("the sweep of {name} failed; the next run tries again", name=name)
-                failures[name] = error.message if isinstance(error, OciError) else type(error).__name__
+                failures[name] = type(error).__name__
         self._metrics.collected(counts, failures, monotonic() - began)
         await runs.report(self._database, run, counts, failures, True)
         if any(counts.values()):

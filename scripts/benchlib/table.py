@@ -22,21 +22,21 @@ def print_row(item: Item, samples: Samples) -> bool:
     by_daemon = {name: median(taken) for name, taken in samples.items() if taken}
     ours, peer = by_daemon.get("ours", NOTHING), by_daemon.get("peer", NOTHING)
     ratio = ours.value / peer.value if peer.value else 0.0
-    bound, reached = judge(item, ours.value, ratio)
-    verdict = "" if reached is None else "ok" if reached else "SHORT"
+    aim, verdict = "", ""
+    if item.limit is not None and "ours" in by_daemon:
+        aim, verdict = judge(item, ours.value, item.limit, item.unit)
+    elif item.ratio is not None and ratio:
+        aim, verdict = judge(item, ratio, item.ratio, "x")
     digits = DIGITS.get(item.unit, 0)
-    figures = f"{ours.value:10.{digits}f} {peer.value:10.{digits}f} {item.unit:4} {ratio:6.2f}x {bound:>9} {verdict:6}"
+    figures = f"{ours.value:10.{digits}f} {peer.value:10.{digits}f} {item.unit:4} {ratio:6.2f}x {aim:>9} {verdict:6}"
     print(f"{item.title:40} {figures} {ours.cpu:12.2f} {peer.cpu:7.2f}", flush=True)
-    return reached is not False
+    return verdict != "SHORT"
 
 
-def judge(item: Item, value: float, ratio: float) -> tuple[str, bool | None]:
-    """The aim in words, and whether it is reached; None if there is none, or nothing to compare with."""
-    actual, aim, unit = (value, item.limit, item.unit) if item.limit is not None else (ratio, item.ratio, "x")
-    if aim is None:
-        return "", None
+def judge(item: Item, actual: float, aim: float, unit: str) -> tuple[str, str]:
+    """The aim in words, and whether it is reached."""
     sign, reached = (">=", actual >= aim) if item.unit == "1/s" else ("<=", actual <= aim)
-    return f"{sign} {aim:g} {unit}", reached if actual else None
+    return f"{sign} {aim:g} {unit}", "ok" if reached else "SHORT"
 
 
 def as_json(samples: dict[str, Samples]) -> str:

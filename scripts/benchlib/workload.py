@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ class Workload:
         self._kept = source.content(self._size)
         self._kept_quarter = source.content(self._quarter)
         self._manifest = b""
+        self._failed: dict[str, int] = defaultdict(int)
         self._ends: dict[tuple[str, int], list[float]] = defaultdict(list)
 
     def prepare(self, daemon: Daemon, wanted: set[str]) -> None:
@@ -59,8 +61,24 @@ class Workload:
     def push_many(self, daemon: Daemon) -> float:
         """The seconds until the last of them has ended."""
         contents = [self._source.content(self._quarter) for _ in range(PUSHES)]
+        errors: list[Exception] = []
+
+        def one(content: Content) -> None:
+            try:
+                push(daemon.port, content)
+            except (BenchError, OSError) as error:
+                errors.append(error)
+
         with ThreadPoolExecutor(PUSHES) as threads:
-            return timed(lambda: list(threads.map(lambda content: push(daemon.port, content), contents)))
+            seconds = timed(lambda: list(threads.map(one, contents)))
+        if errors:
+            print(f"{daemon.name}: {len(errors)} pushes failed, one of them: {errors[0]}", file=sys.stderr)
+        self._failed[daemon.name] = len(errors)
+        return seconds
+
+    def failed(self, daemon: Daemon) -> float:
+        """How many of those did: SeaweedFS may give up the copies that the peer makes of all of them at once."""
+        return self._failed[daemon.name]
 
     def end(self, daemon: Daemon, size: int) -> float:
         """The seconds of the final PUT alone."""

@@ -22,6 +22,7 @@ ADDRESSES = {
     "referrers": f"{V}/referrers/{digest_of(b'')}",
     "/api/v1/repos": "/api/v1/repos",
     "/api/v1/repos/<name>": "/api/v1/repos/docker-internal",
+    "/api/v1/gc": "/api/v1/gc",
     "/healthz": "/healthz",
     "/readyz": "/readyz",
     "/metrics": "/metrics",
