@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from artifactapi.metadata.database import Queryable
 from artifactapi.oci.digest import Digest
@@ -22,7 +22,7 @@ class Blob:
     key: str | None
     content: bytes | None
     redirect: bool | None = None
-    idle: float | None = None
+    idle: float | None = field(default=None, compare=False)
 
 
 Key = tuple[ImageName, Digest]
