@@ -83,7 +83,7 @@ class Collector:
                 log.warn("a run of the collector was taken for dead, and ends")
                 return counts
             except OciError as error:
-                log.warn("the sweep of {name} failed; the next run tries again: {error}", name=name, error=error.message)
+                log.warn("the sweep of {name} failed, and is tried again: {error}", name=name, error=error.message)
                 failures[name] = error.message
             except Exception as error:
                 log.failure("the sweep of {name} failed; the next run tries again", name=name)
