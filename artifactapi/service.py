@@ -122,7 +122,8 @@ class Artifactapi(Daemon):
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         collector = self.collector(parts)
-        self._start_collector(collector)
+        if config.gc_interval:
+            self._start_collector(collector)
         checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
         health = self.health = Health(checks, metrics, registry, collector.backlog, self._reports, self._reactor)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)

@@ -154,7 +154,7 @@ OPTIONS = (
     Option("s3-redirect", "false", "true: pulls are sent to presigned URLs of the S3 server", yes_or_no),
     Option("threads", "8", "threads for hashing, and as many for storage and for downloads", whole(1, 200)),
     Option("repos", "docker-internal=docker:local", "repos created at start if missing, separated by commas", repos),
-    Option("gc-interval", "300", "seconds between runs of the collector", whole(1, 1_000_000)),
+    Option("gc-interval", "300", "seconds between runs of the collector; 0: never, in this process", whole(0, AGES)),
     Option("gc-blob-grace", "3600", "seconds that a blob no image has any more is kept", whole(0, AGES)),
     Option(
         "gc-upload-grace",

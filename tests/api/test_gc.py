@@ -82,3 +82,11 @@ async def test_head_is_a_promise(client: Client, onlooker: Onlooker):
         onlooker.rows("UPDATE image_blobs SET idle_since = now() - interval '10 hours'")
         assert (await client.request(method, f"/v2/{NAME}/blobs/{digest}")).status == 200
         assert onlooker.value(fresh) is renewed
+
+
+async def test_a_process_that_does_not_collect(config, onlooker: Onlooker):
+    """With an interval of 0 it never begins a run by itself."""
+    running = Artifactapi(replace(config, gc_interval=0))
+    await running.start()
+    await running.stopService()
+    assert onlooker.value("SELECT count(*) FROM gc_runs") == 0
