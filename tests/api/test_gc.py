@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from artifactapi.service import Artifactapi
 from tests.client import Client
 from tests.metadata.conftest import Onlooker, eventually
 
