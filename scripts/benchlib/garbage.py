@@ -37,7 +37,7 @@ FILL = """
         SELECT i.id, b.id, NULL FROM blobs b JOIN images i ON i.name = 'fill/' || (b.id % {images} + 1)
         WHERE b.object_key LIKE 'blobs/fi/%';
     INSERT INTO manifests (image_id, digest, media_type, size, content, idle_since)
-        SELECT i.id, 'sha256:' || lpad(to_hex(n), 64, 'f'), 'application/json', 2, '{{}}', NULL
+        SELECT i.id, 'sha256:' || 'f' || lpad(to_hex(n), 63, '0'), 'application/json', 2, '{{}}', NULL
         FROM generate_series(0, {manifests} - 1) n JOIN images i ON i.name = 'fill/' || (n % {images} + 1);
     INSERT INTO manifest_refs (image_id, digest, child, kind)
         SELECT m.image_id, m.digest, b.digest, 'layer' FROM (
@@ -50,7 +50,7 @@ FILL = """
 """
 DROP = """
     INSERT INTO blobs (digest, size, object_key, idle_since)
-        SELECT 'sha256:' || lpad(to_hex(n), 64, 'e'), 3, 'blobs/ga/garbage-' || n, now() - interval '2 hours'
+        SELECT 'sha256:' || 'e' || lpad(to_hex(n), 63, '0'), 3, 'blobs/ga/garbage-' || n, now() - interval '2 hours'
         FROM generate_series(1, %s) n
 """
 
