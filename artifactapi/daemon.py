@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
@@ -29,7 +30,7 @@ class StartError(Exception):
     """Why the daemon cannot start, in one line."""
 
 
-class Daemon(Service):
+class Daemon(Service, ABC):
     """What twistd runs: `start` is the subclass's, and puts on `_stops` how each part is stopped."""
 
     def __init__(self, reactor: Any = None) -> None:
@@ -41,9 +42,9 @@ class Daemon(Service):
         self._stopping = False
         self._failed = False
 
+    @abstractmethod
     async def start(self) -> None:
         """Start all parts. Raises StartError, EmbeddedError, OciError; what was started is stopped by stopService."""
-        raise NotImplementedError
 
     def startService(self) -> None:
         """Start; twistd would stay up, listening to nothing, if this failed and we let it."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any, Protocol
 
 from klein import Response
 from twisted.logger import Logger
 
-from artifactapi.api.responses import json_response
+from artifactapi.api.responses import json_response, rfc3339
 from artifactapi.api.site import Request
 from artifactapi.api.uploads import argument
 from artifactapi.oci.errors import BadRequest, OciError
@@ -77,8 +76,3 @@ def run_json(run: Any) -> dict[str, Any]:
         "counts": run.counts,
         "failures": run.failures,
     }
-
-
-def rfc3339(time: datetime) -> str:
-    """A time in UTC."""
-    return time.isoformat().replace("+00:00", "Z")

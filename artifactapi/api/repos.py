@@ -7,7 +7,7 @@ from typing import Any
 
 from klein import Response
 
-from artifactapi.api.responses import json_response, next_link, respond
+from artifactapi.api.responses import json_response, next_link, respond, rfc3339
 from artifactapi.api.site import Request
 from artifactapi.api.uploads import argument
 from artifactapi.metadata.repos import Repo, Usage
@@ -78,8 +78,8 @@ def to_json(repo: Repo, usage: Usage) -> dict[str, Any]:
         "package_type": repo.package_type,
         "repo_type": repo.repo_type,
         "settings": repo.settings,
-        "created_at": repo.created_at.isoformat().replace("+00:00", "Z"),
-        "updated_at": repo.updated_at.isoformat().replace("+00:00", "Z"),
+        "created_at": rfc3339(repo.created_at),
+        "updated_at": rfc3339(repo.updated_at),
         "images": usage.images,
         "tags": usage.tags,
         "manifests": usage.manifests,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -41,3 +42,8 @@ def matches(header: str | None, etag: str) -> bool:
         return False
     given = [tag.strip().removeprefix("W/") for tag in header.split(",")]
     return "*" in given or etag in given
+
+
+def rfc3339(time: datetime) -> str:
+    """A time in UTC, as the API shows it."""
+    return time.isoformat().replace("+00:00", "Z")

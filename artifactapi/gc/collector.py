@@ -89,7 +89,10 @@ class Collector:
                 log.failure("the sweep of {name} failed; the next run tries again", name=name)
                 failures[name] = type(error).__name__
         self._metrics.collected(counts, failures, monotonic() - began)
-        await runs.report(self._database, run, counts, failures, True)
+        try:
+            await runs.report(self._database, run, counts, failures, True)
+        except OciError as error:  # it will be taken for dead
+            log.warn("a run of the collector cannot say that it has ended: {error}", error=error.message)
         if any(counts.values()):
             log.info("collected: {what}", what=", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
         return counts

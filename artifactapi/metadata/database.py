@@ -21,10 +21,7 @@ from txpostgres import txpostgres
 from artifactapi.oci.errors import Refused, StoreFull, Unavailable
 from artifactapi.shield import detached, shield
 
-__all__ = ["Database", "ForeignKeyViolation", "Json", "Queryable", "Row", "Transaction", "UniqueViolation"]
-
-ForeignKeyViolation = errors.ForeignKeyViolation
-UniqueViolation = errors.UniqueViolation
+__all__ = ["Database", "Json", "Queryable", "Row", "Transaction"]
 
 Row = tuple[Any, ...]
 Params = Sequence[Any] | Mapping[str, Any]

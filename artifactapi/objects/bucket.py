@@ -169,9 +169,9 @@ class Bucket:
             for upload in page.get("Uploads", ()):
                 self._abort(upload["Key"], upload["UploadId"])
         for listed in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=name):
-            for found in listed.get("Contents", ()):
-                if found["Key"] != keep:
-                    self._client.delete_object(Bucket=bucket, Key=found["Key"])
+            names = [found["Key"] for found in listed.get("Contents", ()) if found["Key"] != keep]
+            if names and self._delete(names):
+                raise Unavailable("the registry's object store does not delete what it should", headers=RETRY)
 
     def _abort(self, name: str, upload: str) -> None:
         with suppress(UploadMissing):

@@ -158,7 +158,7 @@ class S3Store:
         return await self._bucket.size(key)
 
     async def keys(self, after: str) -> list[str]:
-        """A page of ListObjectsV2; the multipart uploads come with the first."""
+        """A page of ListObjectsV2, with the multipart uploads whose keys are among them."""
         return await self._bucket.keys(after)
 
     async def url(self, key: str, seconds: int) -> str | None:

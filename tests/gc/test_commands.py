@@ -108,7 +108,8 @@ async def test_with_the_embedded_postgres(daemon: Daemon):
     await client.push_blob(NAME, BIG)
     for _ in range(2):
         assert tool.events("fsck") == [{"event": "checked", "findings": 0}]
-        daemon.process and daemon.process.poll() is None and daemon.stop()
+        if daemon.process.poll() is None:
+            daemon.stop()
     assert daemon.postgres() == []
 
 

@@ -27,7 +27,9 @@ def check(database, threads):
     async def run(store, digests=True, repair=False):
         found, steps = [], []
         await Fsck(database, store, threads, found.append, steps.append).run(digests, repair)
-        assert set(dict.fromkeys(progress.step for progress in steps)) <= set(STEPS)
+        seen = list(dict.fromkeys(progress.step for progress in steps))
+        assert seen == [step for step in STEPS if step in seen], "in this order"
+        assert all(0 < progress.done <= (progress.total or progress.done) for progress in steps)
         return [(finding.kind, finding.name) for finding in found]
 
     return run

@@ -6,10 +6,10 @@ import pytest
 
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata import blobs as blob_rows
-from artifactapi.metadata import garbage, manifests
+from artifactapi.metadata import garbage, manifests, runs
 from artifactapi.metrics import Metrics
 from artifactapi.oci.digest import digest_of
-from artifactapi.oci.errors import ManifestBlobUnknown
+from artifactapi.oci.errors import ManifestBlobUnknown, Unavailable
 from artifactapi.oci.manifest import parse_manifest
 from tests.gc.conftest import HOUR
 from tests.gc.images import has_blob, has_manifest, manifest, push_image, put
@@ -186,14 +186,13 @@ async def test_a_run_that_died(registry, collector, database, store, wait):
 @pytest.mark.parametrize("number", range(1, 30))
 async def test_a_run_that_is_killed(registry, database, store, wait, number):
     """A run that dies at any step is made good by the next."""
-    digest = await push(registry, BIG)
+    await push(registry, BIG)
     await registry.uploads.start(NAME)
     await wait(2 * UNUSED)
     steps = nth_step(number)
     dying = Collector(SteppedDatabase(database, steps), SteppedStore(store, steps), Graces(HOUR, HOUR), Metrics())
     with pytest.raises(Died):
         await dying.collect(await dying.start())
-    assert await has_blob(registry, digest) in (True, False)
     for _ in range(3):
         await wait(2 * HOUR)
         await Collector(database, store, Graces(HOUR, HOUR), Metrics()).run()
@@ -228,6 +227,26 @@ async def test_a_sweep_that_fails(registry, collector, database, wait, monkeypat
     [latest] = await collector.history(1)
     assert latest.failures == {"sessions": "RuntimeError"}
     assert latest.ended_at is not None
+
+
+async def test_a_database_that_is_away_at_the_end(registry, collector, wait, monkeypatch):
+    """What was collected is collected; the run is taken for dead later, and nothing else comes of it."""
+    await push(registry, BIG)
+    await wait(UNUSED)
+    real = runs.report
+
+    async def away(db, run, counts, failures, ended):
+        if ended:
+            raise Unavailable("away")
+        return await real(db, run, counts, failures, ended)
+
+    monkeypatch.setattr(runs, "report", away)
+    assert (await collector.collect(await collector.start()))["links"] == 1
+    [latest] = await collector.history(1)
+    assert latest.ended_at is None
+    assert await collector.start() is None
+    await wait(61)
+    assert await collector.start() is not None
 
 
 async def test_an_object_that_stays(registry, collect, store, wait, monkeypatch, directory):

@@ -82,8 +82,8 @@ async def test_an_error_rolls_back(pool, rows, error):
 @pytest.mark.parametrize(
     "sql, error",
     [
-        ("INSERT INTO t VALUES (1)", module.UniqueViolation),
-        ("INSERT INTO images (repo_id, name) VALUES (1, 'x')", module.ForeignKeyViolation),
+        ("INSERT INTO t VALUES (1)", psycopg2.errors.UniqueViolation),
+        ("INSERT INTO images (repo_id, name) VALUES (1, 'x')", psycopg2.errors.ForeignKeyViolation),
         ("SELEKT", psycopg2.ProgrammingError),
         ("SELECT 1/0", psycopg2.DataError),
     ],

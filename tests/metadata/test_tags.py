@@ -6,9 +6,9 @@ import json
 
 import pytest
 import pytest_twisted
+from psycopg2.errors import ForeignKeyViolation
 
 from artifactapi.metadata import manifests, tags
-from artifactapi.metadata.database import ForeignKeyViolation
 from artifactapi.oci.names import ImageName, Tag
 from tests.metadata.stories import (
     ELSEWHERE,

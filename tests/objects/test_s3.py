@@ -402,6 +402,15 @@ async def test_leftovers_that_cannot_be_deleted_yet(s3_store, small_parts, monke
     await holds(s3_store, made.key, b"12")
 
 
+async def test_an_abort_that_leaves_something(s3_store, monkeypatch):
+    """It is told, so that it is done again later."""
+    key = new_key()
+    await stage(s3_store, key, b"bytes")
+    monkeypatch.setattr(s3_store._bucket, "_delete", set)
+    with pytest.raises(Unavailable, match="does not delete"):
+        await s3_store.abort(key, None)
+
+
 async def test_a_server_that_is_not_there(location, threads):
     """It is unavailable, with a time to try again."""
     store = S3Store(Bucket(replace(location, endpoint="http://127.0.0.1:9"), threads, 4), Memory(MIB, 4))
