@@ -11,7 +11,7 @@ from artifactapi.registry.intake import ClientGone
 
 HIGH = 4 * 1024 * 1024
 """Bytes of one body that wait for their reader before its socket is paused."""
-HIGH_IN_ALL = 64 * 1024 * 1024
+HIGH_IN_ALL = 32 * 1024 * 1024
 """Bytes of all bodies that wait; beyond, each may keep only what its socket's last read brought."""
 
 
