@@ -1,11 +1,11 @@
-"""Work that must run to its end although nobody waits for it any more."""
+"""Work that must run to its end, although nobody waits for it any more, or what runs beside it failed."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -40,3 +40,13 @@ def shield(inner: Deferred[T]) -> Deferred[T]:
 def detached(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     """Start `work` now; cancelling what is returned does not stop it."""
     return shield(Deferred.fromCoroutine(work))
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Their results; run at the same time, each to its end. Raises what one of them raised."""
+    results: list[T] = []
+    for _, result in await DeferredList([Deferred.fromCoroutine(one) for one in work], consumeErrors=True):
+        if isinstance(result, Failure):
+            result.raiseException()
+        results.append(result)
+    return results

@@ -13,7 +13,7 @@ from artifactapi.metadata.outbox import Doomed
 from artifactapi.objects.interface import IObjectStore
 from artifactapi.oci.errors import OciError
 
-AT_ONCE = 1000  # what DeleteObjects takes
+AT_ONCE = 2000  # two DeleteObjects at a time
 log = Logger()
 
 
@@ -47,4 +47,4 @@ async def _settle(database: Database, doomed: Sequence[Doomed], failed: Sequence
     if failed:
         log.warn("{count} objects cannot be deleted yet", count=len(failed))
         await rows.postpone(database, failed)
-    await rows.done(database, [one for one in doomed if one not in failed])
+    await rows.done(database, set(doomed) - set(failed))

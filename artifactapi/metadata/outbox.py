@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from artifactapi.metadata.database import Queryable
@@ -26,12 +26,12 @@ async def due(db: Queryable, count: int) -> list[Doomed]:
     return [Doomed(*row) for row in rows]
 
 
-async def done(db: Queryable, doomed: Sequence[Doomed]) -> None:
+async def done(db: Queryable, doomed: Collection[Doomed]) -> None:
     """The objects are gone: forget the keys."""
     await db.query("DELETE FROM doomed_objects WHERE key = ANY(%s)", ([one.key for one in doomed],))
 
 
-async def postpone(db: Queryable, doomed: Sequence[Doomed]) -> None:
+async def postpone(db: Queryable, doomed: Collection[Doomed]) -> None:
     """They could not be deleted: try again in ten minutes."""
     await db.query(
         "UPDATE doomed_objects SET after = now() + interval '10 minutes' WHERE key = ANY(%s)",

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from artifactapi.objects.interface import ObjectMissing
 from artifactapi.oci.errors import Refused, StoreFull, Unavailable
+from artifactapi.shield import together
 from artifactapi.threads import Threads
 
 if TYPE_CHECKING:
@@ -117,10 +118,9 @@ class Bucket:
 
     async def delete(self, keys: Sequence[str]) -> frozenset[str]:
         """Delete these objects; those that are not there are no error. Returns the keys of those that stay."""
-        stuck: set[str] = set()
-        for start in range(0, len(keys), AT_ONCE):
-            stuck |= await self._run(self._delete, [self._name(key) for key in keys[start : start + AT_ONCE]])
-        return frozenset(name.removeprefix(self._location.prefix) for name in stuck)
+        batches = [[self._name(key) for key in keys[at : at + AT_ONCE]] for at in range(0, len(keys), AT_ONCE)]
+        stuck = await together(*(self._run(self._delete, names) for names in batches))
+        return frozenset(name.removeprefix(self._location.prefix) for name in set().union(*stuck))
 
     async def keys(self, after: str) -> list[str]:
         """Keys of objects and of multipart uploads after `after`, a page at a time, in order."""

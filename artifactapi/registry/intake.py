@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
-
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.python.failure import Failure
+from typing import Protocol
 
 from artifactapi.metadata import uploads as rows
 from artifactapi.metadata.database import Database
@@ -16,6 +13,7 @@ from artifactapi.metadata.uploads import Session
 from artifactapi.objects.interface import IObjectStore, IObjectWriter, State, Superseded
 from artifactapi.oci.errors import UploadConflict
 from artifactapi.oci.hashing import Hasher
+from artifactapi.shield import together
 from artifactapi.threads import Threads
 
 INLINE = 64 * 1024
@@ -146,13 +144,6 @@ def cut(pieces: Sequence[bytes], size: int | None) -> tuple[Sequence[bytes], Seq
             return [*pieces[:number], piece[:size]], rest
         size -= len(piece)
     return pieces, ()
-
-
-async def together(*work: Coroutine[Any, Any, None]) -> None:
-    """Run them at the same time to their ends; then raise what one of them raised."""
-    for _, result in await DeferredList([Deferred.fromCoroutine(w) for w in work], consumeErrors=True):
-        if isinstance(result, Failure):
-            result.raiseException()
 
 
 def resume(session: Session) -> Hasher | None:
