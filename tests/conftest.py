@@ -80,7 +80,8 @@ EMPTY = """DO $$ BEGIN
         RAISE 'it has more than the schema';
     END IF;
     DELETE FROM upload_sessions; DELETE FROM repos; DELETE FROM blobs; DELETE FROM doomed_objects;
-    DELETE FROM gc_runs;
+    DELETE FROM gc_runs; DELETE FROM users; DELETE FROM tokens; DELETE FROM issuers; DELETE FROM grants;
+    DELETE FROM signing_keys; DELETE FROM login_attempts; DELETE FROM audit;
 END $$"""
 
 
@@ -194,6 +195,13 @@ def config(dsn: str, tmp_path: Path) -> Config:
         gc_interval=3600,
         gc_blob_grace=3600,
         gc_upload_grace=86_400,
+        admin_password_file=None,
+        allow_anonymous_push=False,
+        external_url=None,
+        trusted_proxies=(),
+        token_seconds=900,
+        login_attempts=20,
+        audit_days=365,
         idle_timeout=60,
         start_patience=0,
         drain_seconds=0,

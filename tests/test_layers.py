@@ -17,7 +17,7 @@ LAYERS = (
     ("service",),
     ("daemon",),
     ("api", "gc", "embedded"),
-    ("registry",),
+    ("registry", "access"),
     ("objects", "metadata"),
     ("oci",),
 )

@@ -2,93 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from klein import Klein, Response
 from twisted.python.failure import Failure
+from twisted.web.resource import IResource
 
+from artifactapi.api.endpoint import Endpoint
 from artifactapi.api.errors import from_failure
-from artifactapi.api.gc import GcRoutes
-from artifactapi.api.health import Health
-from artifactapi.api.repos import RepoRoutes
+from artifactapi.api.guard import Guard
 from artifactapi.api.site import Request
 from artifactapi.shield import detached
 
 
-class App:
-    """Addresses to handlers, all but /v2/."""
-
+def application(endpoints: Iterable[Endpoint], guard: Guard) -> IResource:
+    """The resource that serves these."""
     klein = Klein()
     # Before the first rule, which copies them. Werkzeug would redirect to absolute http:// addresses.
     klein.url_map.merge_slashes = False
     klein.url_map.strict_slashes = False
+    klein.handle_errors(Exception)(failed)  # type: ignore[arg-type]  # Klein's own type knows no Request of ours
+    for number, endpoint in enumerate(endpoints):
+        # Of two handlers of one name, Klein would call the second for both.
+        klein.route(endpoint.path, methods=endpoint.methods, endpoint=str(number))(guarded(endpoint, guard))
+    resource: IResource = klein.resource()
+    return resource
 
-    def __init__(self, repos: RepoRoutes, gc: GcRoutes, health: Health) -> None:
-        self._repos = repos
-        self._gc = gc
-        self._health = health
 
-    @klein.handle_errors(Exception)  # type: ignore[arg-type]  # Klein's own type has no room for a method
-    def failed(self, request: Request, failure: Failure) -> Response:
-        """Whatever a handler raised."""
-        return from_failure(failure, request.request_id)
+def guarded(endpoint: Endpoint, guard: Guard) -> Callable[..., Any]:
+    """The endpoint's handler, for whoever may use it."""
 
-    @klein.route("/api/v1/repos", methods=["GET", "HEAD"])
-    def repos(self, request: Request) -> Any:
-        """The repos."""
-        request.route = "repos"
-        return self._repos.listing(request)
+    async def admitted(request: Request, **parts: Any) -> Response:
+        await guard.admit(request, endpoint.rule, repo=endpoint.repo_of(parts))
+        return await endpoint.answer(request, **parts)
 
-    @klein.route("/api/v1/repos", methods=["POST"])
-    def create_repo(self, request: Request) -> Any:
-        """A new repo."""
-        request.route = "repos"
-        return detached(self._repos.create(request))
+    def handler(request: Request, **parts: Any) -> Any:
+        request.route = endpoint.name
+        work = admitted(request, **parts)
+        return detached(work) if endpoint.writes else work
 
-    @klein.route("/api/v1/repos/<name>", methods=["GET", "HEAD"])
-    def repo(self, request: Request, name: str) -> Any:
-        """A repo."""
-        request.route = "repo"
-        return self._repos.read(request, name)
+    return handler
 
-    @klein.route("/api/v1/repos/<name>", methods=["PATCH"])
-    def change_repo(self, request: Request, name: str) -> Any:
-        """Other settings for a repo."""
-        request.route = "repo"
-        return detached(self._repos.change(request, name))
 
-    @klein.route("/api/v1/repos/<name>", methods=["DELETE"])
-    def delete_repo(self, request: Request, name: str) -> Any:
-        """The end of a repo."""
-        request.route = "repo"
-        return detached(self._repos.delete(request, name))
-
-    @klein.route("/api/v1/gc", methods=["GET", "HEAD"])
-    def gc(self, request: Request) -> Any:
-        """The collector's state."""
-        request.route = "gc"
-        return self._gc.status(request)
-
-    @klein.route("/api/v1/gc", methods=["POST"])
-    def run_gc(self, request: Request) -> Any:
-        """A run of the collector."""
-        request.route = "gc"
-        return detached(self._gc.run(request))
-
-    @klein.route("/healthz", methods=["GET", "HEAD"])
-    def healthz(self, request: Request) -> Any:
-        """Alive?"""
-        request.route = "healthz"
-        return self._health.alive()
-
-    @klein.route("/readyz", methods=["GET", "HEAD"])
-    def readyz(self, request: Request) -> Any:
-        """Ready?"""
-        request.route = "readyz"
-        return self._health.ready()
-
-    @klein.route("/metrics", methods=["GET", "HEAD"])
-    def metrics(self, request: Request) -> Any:
-        """For Prometheus."""
-        request.route = "metrics"
-        return self._health.metrics()
+def failed(request: Request, failure: Failure) -> Response:
+    """Whatever a handler raised."""
+    return from_failure(failure, request.request_id)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from klein import Response
 
 from artifactapi.api.downloads import Downloads
+from artifactapi.api.guard import Guard
 from artifactapi.api.responses import matches, respond
 from artifactapi.api.site import Request
 from artifactapi.metadata.blobs import Blob
@@ -23,7 +24,8 @@ OCTETS = "application/octet-stream"
 class BlobRoutes:
     """Parse, call, respond."""
 
-    def __init__(self, registry: Registry, downloads: Downloads) -> None:
+    def __init__(self, registry: Registry, downloads: Downloads, guard: Guard) -> None:
+        self._guard = guard
         self._blobs = registry.blobs
         self._downloads = downloads
 
@@ -44,7 +46,7 @@ class BlobRoutes:
 
     async def delete(self, request: Request, name: ImageName, reference: str) -> Response:
         """DELETE: from this image."""
-        await self._blobs.delete(name, Digest.parse(reference))
+        await self._blobs.delete(name, Digest.parse(reference), self._guard.by(request))
         return respond(202)
 
     async def _body(

@@ -10,8 +10,8 @@ from werkzeug.exceptions import HTTPException
 
 from artifactapi.api.responses import respond
 from artifactapi.oci.errors import InternalError, NotFound, OciError, Unsupported, body
+from artifactapi.oci.fields import FieldsInvalid
 from artifactapi.registry.intake import ClientGone
-from artifactapi.registry.repos import FieldsInvalid
 
 log = Logger()
 

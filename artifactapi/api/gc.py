@@ -9,12 +9,15 @@ from typing import Any, Protocol
 from klein import Response
 from twisted.logger import Logger
 
+from artifactapi.api.endpoint import READS, Endpoint
+from artifactapi.api.guard import Rule
 from artifactapi.api.responses import json_response, rfc3339
 from artifactapi.api.site import Request
 from artifactapi.api.uploads import argument
 from artifactapi.oci.errors import BadRequest, OciError
 from artifactapi.shield import detached
 
+PATH = "/api/v1/gc"
 SHOWN_RUNS = 20
 SHOWN_DUE = 1000
 log = Logger()
@@ -47,6 +50,14 @@ class GcRoutes:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What is served."""
+        return [
+            Endpoint(PATH, READS, "gc", Rule.ADMIN, self.status),
+            Endpoint(PATH, ("POST",), "gc", Rule.ADMIN, self.run),
+        ]
+
     async def status(self, request: Request) -> Response:
         """GET: the backlog, and the latest runs of the fleet."""
         backlog = {kind: asdict(one) for kind, one in (await self._collector.backlog()).items()}
@@ -64,7 +75,7 @@ class GcRoutes:
         if run is None:
             raise Collecting("a run of the collector is under way")
         detached(self._collector.collect(run))
-        return json_response(202, {"id": run}, {"Location": "/api/v1/gc"})
+        return json_response(202, {"id": run}, {"Location": PATH})
 
 
 def run_json(run: Any) -> dict[str, Any]:

@@ -8,7 +8,10 @@ from typing import Any
 from klein import Response
 from twisted.internet.defer import Deferred
 
+from artifactapi.api.endpoint import READS, Endpoint
+from artifactapi.api.guard import Rule
 from artifactapi.api.responses import json_response, respond
+from artifactapi.api.site import Request
 from artifactapi.metrics import Metrics, Report
 from artifactapi.oci.errors import OciError
 from artifactapi.registry.registry import Registry
@@ -78,11 +81,20 @@ class Health:
         self._reports = reports
         self.draining = False
 
-    async def alive(self) -> Response:
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What is served. Whoever probes a daemon has no account: nothing here says what it holds."""
+        return [
+            Endpoint("/healthz", READS, "healthz", Rule.ANYONE, self.alive),
+            Endpoint("/readyz", READS, "readyz", Rule.ANYONE, self.ready),
+            Endpoint("/metrics", READS, "metrics", Rule.ANYONE, self.metrics),
+        ]
+
+    async def alive(self, request: Request) -> Response:
         """The reactor answers: that is all."""
         return json_response(200, {"status": "ok"})
 
-    async def ready(self) -> Response:
+    async def ready(self, request: Request) -> Response:
         """The database and the store answer, and it is not about to stop."""
         asked = {name: Deferred.fromCoroutine(check.state()) for name, check in self._checks.items()}
         parts = {name: await state for name, state in asked.items()}
@@ -91,7 +103,7 @@ class Health:
         ready = all(state == "ok" for state in parts.values())
         return json_response(200 if ready else 503, {"status": "ok" if ready else "unavailable", **parts})
 
-    async def metrics(self) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """For Prometheus. It must come although the database does not."""
         try:
             self._metrics.common(await self._registry.uploads.count(), await self._backlog())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from klein import Response
 
+from artifactapi.api.guard import Guard
 from artifactapi.api.responses import matches, respond
 from artifactapi.api.site import Request
 from artifactapi.oci.errors import ManifestTooLarge, TagInvalid, UriTooLong
@@ -17,7 +18,8 @@ MOST_TAGS = 1000
 class ManifestRoutes:
     """Parse, call, respond."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, guard: Guard) -> None:
+        self._guard = guard
         self._manifests = registry.manifests
 
     async def get(self, request: Request, name: ImageName, reference: str) -> Response:
@@ -40,7 +42,8 @@ class ManifestRoutes:
         too_large = ManifestTooLarge(f"a manifest has at most {MAX_MANIFEST} bytes")
         content = await request.body.read_all(MAX_MANIFEST, too_large)
         content_type = request.getHeader("content-type")
-        digest, manifest = await self._manifests.put(name, target, content, content_type, tags)
+        by = self._guard.by(request)
+        digest, manifest = await self._manifests.put(name, target, content, content_type, tags, by)
         headers: dict[str, str | list[str]] = {
             "Location": f"/v2/{name}/manifests/{digest}",
             "Docker-Content-Digest": str(digest),
@@ -53,7 +56,7 @@ class ManifestRoutes:
 
     async def delete(self, request: Request, name: ImageName, reference: str) -> Response:
         """DELETE a tag, or a manifest with its tags."""
-        await self._manifests.delete(name, parse_reference(reference))
+        await self._manifests.delete(name, parse_reference(reference), self._guard.by(request))
         return respond(202)
 
 

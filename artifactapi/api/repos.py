@@ -7,6 +7,9 @@ from typing import Any
 
 from klein import Response
 
+from artifactapi.access.rights import Right
+from artifactapi.api.endpoint import READS, Endpoint
+from artifactapi.api.guard import Guard, Rule
 from artifactapi.api.responses import json_response, next_link, respond, rfc3339
 from artifactapi.api.site import Request
 from artifactapi.api.uploads import argument
@@ -22,13 +25,26 @@ PATH = "/api/v1/repos"
 class RepoRoutes:
     """Parse, call, respond."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, guard: Guard) -> None:
         self._repos = registry.repos
+        self._guard = guard
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What is served."""
+        return [
+            Endpoint(PATH, READS, "repos", Rule.LOGIN, self.listing),
+            Endpoint(PATH, ("POST",), "repos", Rule.ADMIN, self.create),
+            Endpoint(f"{PATH}/<repo>", READS, "repo", Rule.REPO, self.read),
+            Endpoint(f"{PATH}/<repo>", ("PATCH",), "repo", Rule.REPO, self.change),
+            Endpoint(f"{PATH}/<repo>", ("DELETE",), "repo", Rule.REPO, self.delete),
+        ]
 
     async def listing(self, request: Request) -> Response:
-        """GET: a page of repos."""
+        """GET: a page of the repos that the caller administers."""
         page = parse_page(argument(request, b"n"), argument(request, b"last"), 100, 1000)
-        repos = await self._repos.listing(page.last.replace("\0", ""), page.count + 1)
+        administered = request.caller.repos(Right.ADMIN)
+        repos = await self._repos.listing(page.last.replace("\0", ""), page.count + 1, administered)
         shown = [to_json(repo, usage) for repo, usage in repos[: page.count]]
         more = len(repos) > page.count and page.count > 0
         headers = next_link(PATH, n=page.count, last=shown[-1]["name"]) if more else {}
@@ -36,24 +52,24 @@ class RepoRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new repo."""
-        repo = await self._repos.create(await json_body(request))
+        repo = await self._repos.create(await json_body(request), self._guard.by(request))
         return json_response(201, to_json(*await self._repos.read(repo.name)), {"Location": f"{PATH}/{repo.name}"})
 
-    async def read(self, request: Request, name: str) -> Response:
+    async def read(self, request: Request, repo: str) -> Response:
         """GET one."""
-        return json_response(200, to_json(*await self._repos.read(known(name))))
+        return json_response(200, to_json(*await self._repos.read(known(repo))))
 
-    async def change(self, request: Request, name: str) -> Response:
+    async def change(self, request: Request, repo: str) -> Response:
         """PATCH: its settings."""
-        repo = await self._repos.change(known(name), await json_body(request))
-        return json_response(200, to_json(*await self._repos.read(repo.name)))
+        changed = await self._repos.change(known(repo), await json_body(request), self._guard.by(request))
+        return json_response(200, to_json(*await self._repos.read(changed.name)))
 
-    async def delete(self, request: Request, name: str) -> Response:
+    async def delete(self, request: Request, repo: str) -> Response:
         """DELETE, with ?force=true even if it holds something."""
         force = argument(request, b"force")
         if force not in (None, "true", "false"):
             raise BadRequest("force must be true or false", {"parameter": "force"})
-        await self._repos.delete(known(name), force == "true")
+        await self._repos.delete(known(repo), force == "true", self._guard.by(request))
         return respond(204)
 
 

@@ -35,6 +35,7 @@ class Request(server.Request):
     site: Any
     transport: Any
     route = "none"
+    caller: Any = None  # an access.caller.Caller, once it is known
     started = 0.0
     request_id = ""
     # While a thread sends a file by itself: only it knows how much the client got.

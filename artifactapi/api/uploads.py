@@ -27,7 +27,7 @@ class UploadRoutes:
         """POST: a session (4a, 4c), a whole blob (4b), or a mount (11)."""
         if (mounted := argument(request, b"mount")) is not None:
             digest = Digest.parse(mounted)
-            if await self._blobs.mount(name, digest, source(request)):
+            if await self._blobs.mount(name, digest, source(request), request.caller.reachable):
                 return created(name, digest)
         elif (given := argument(request, b"digest")) is not None:
             digest = Digest.parse(given)

@@ -8,6 +8,7 @@ from klein import Response
 
 from artifactapi.api.blobs import BlobRoutes
 from artifactapi.api.downloads import Downloads
+from artifactapi.api.guard import Guard, Rule
 from artifactapi.api.listings import ListRoutes
 from artifactapi.api.manifests import ManifestRoutes
 from artifactapi.api.responses import respond
@@ -21,35 +22,35 @@ from artifactapi.registry.registry import Registry
 from artifactapi.shield import detached
 
 Handler = Callable[[Request, ImageName, str], Awaitable[Response | None]]
+Routes = Mapping[str, Mapping[bytes, tuple[Handler, Rule]]]
 READS = (b"GET", b"HEAD")
 
 
 class V2:
     """The routes of the Docker Registry HTTP API V2 and OCI distribution-spec."""
 
-    def __init__(self, registry: Registry, downloads: Downloads) -> None:
-        uploads, blobs = UploadRoutes(registry), BlobRoutes(registry, downloads)
-        manifests, self._lists = ManifestRoutes(registry), ListRoutes(registry)
-        self.routes: Mapping[str, Mapping[bytes, Handler]] = {
-            "uploads": {b"POST": uploads.start},
+    def __init__(self, registry: Registry, downloads: Downloads, guard: Guard) -> None:
+        self._guard = guard
+        uploads, blobs = UploadRoutes(registry), BlobRoutes(registry, downloads, guard)
+        manifests, self._lists = ManifestRoutes(registry, guard), ListRoutes(registry)
+        self.routes: Routes = {
+            "uploads": {b"POST": (uploads.start, Rule.PUSH)},
             "upload": {
-                b"GET": uploads.status,
-                b"HEAD": uploads.status,
-                b"PATCH": uploads.append,
-                b"PUT": uploads.finish,
-                b"DELETE": uploads.cancel,
+                **reads(uploads.status, Rule.PUSH),
+                b"PATCH": (uploads.append, Rule.PUSH),
+                b"PUT": (uploads.finish, Rule.PUSH),
+                b"DELETE": (uploads.cancel, Rule.PUSH),
             },
-            "blob": {b"GET": blobs.get, b"HEAD": blobs.get, b"DELETE": blobs.delete},
+            "blob": {**reads(blobs.get, Rule.PULL), b"DELETE": (blobs.delete, Rule.DELETE)},
             "manifest": {
-                b"GET": manifests.get,
-                b"HEAD": manifests.get,
-                b"PUT": manifests.put,
-                b"DELETE": manifests.delete,
+                **reads(manifests.get, Rule.PULL),
+                b"PUT": (manifests.put, Rule.PUSH),
+                b"DELETE": (manifests.delete, Rule.DELETE),
             },
-            "tags": {b"GET": self._lists.tags, b"HEAD": self._lists.tags},
-            "referrers": {b"GET": self._lists.referrers, b"HEAD": self._lists.referrers},
-            "catalog": {b"GET": self._catalog, b"HEAD": self._catalog},
-            "base": {b"GET": self._base, b"HEAD": self._base},
+            "tags": reads(self._lists.tags, Rule.PULL),
+            "referrers": reads(self._lists.referrers, Rule.PULL),
+            "catalog": reads(self._catalog, Rule.CATALOG),
+            "base": reads(self._base, Rule.LOGIN),
         }
 
     async def render(self, request: Request) -> Response | None:
@@ -60,11 +61,13 @@ class V2:
             raise NotFound("no such address")
         request.route = route.kind
         handlers = self.routes[route.kind]
-        handler = handlers.get(request.method)
-        if handler is None:
+        found = handlers.get(request.method)
+        if found is None:
             allowed = ", ".join(sorted(method.decode() for method in handlers))
             raise Unsupported("method not allowed here", headers={"Allow": allowed})
         name = ImageName.parse(route.name) if route.name or route.kind not in ("base", "catalog") else NOWHERE
+        handler, rule = found
+        await self._guard.admit(request, rule, name)
         if request.method in READS:
             request.body.discard()
             return await handler(request, name, route.reference)
@@ -76,6 +79,11 @@ class V2:
 
     async def _base(self, request: Request, _: ImageName, __: str) -> Response:
         return respond(200, b"{}")
+
+
+def reads(handler: Handler, rule: Rule) -> dict[bytes, tuple[Handler, Rule]]:
+    """The same for GET and HEAD."""
+    return dict.fromkeys(READS, (handler, rule))
 
 
 NOWHERE = ImageName("", "")

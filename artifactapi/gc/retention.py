@@ -8,7 +8,8 @@ from functools import partial
 from artifactapi.metadata import retention as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Batch, Due
-from artifactapi.registry.retention import Retention, regex
+from artifactapi.oci.globs import regex
+from artifactapi.registry.retention import Retention
 
 
 async def tags(database: Database, count: int) -> Batch:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from artifactapi.metadata.database import Queryable
+from artifactapi.metadata.visible import Visible, condition
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import ImageName
 
@@ -51,14 +52,17 @@ async def find(db: Queryable, name: ImageName, digest: Digest) -> Blob | None:
     return (await find_all(db, [(name, digest)])).get((name, digest))
 
 
-async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageName | None) -> bool:
-    """Link the blob of `source` (None: of any image) to `name`; False if the blob is not there, or no repo.
+async def mount(
+    db: Queryable, name: ImageName, digest: Digest, source: ImageName | None, visible: Visible = ()
+) -> bool:
+    """Link the blob of `source` (None: of any image that may be seen) to `name`; False if it is not there, or no repo.
 
     Both rows are touched: a sweep that has picked one of them must see that it was promised.
     """
+    seen, params = condition(visible)
     return bool(
         await db.query(
-            """
+            f"""
             WITH repo AS (
                 SELECT id FROM repos WHERE name = %(repo)s FOR KEY SHARE
             ), blob AS (
@@ -66,6 +70,7 @@ async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageNam
                 AND EXISTS (
                     SELECT FROM image_blobs l JOIN images i ON i.id = l.image_id JOIN repos r ON r.id = i.repo_id
                     WHERE l.blob_id = b.id AND (%(from_repo)s IS NULL OR r.name = %(from_repo)s AND i.name = %(from)s)
+                    AND {seen}
                 ) RETURNING id
             ), image AS (
                 INSERT INTO images (repo_id, name) SELECT repo.id, %(image)s FROM repo, blob
@@ -82,6 +87,7 @@ async def mount(db: Queryable, name: ImageName, digest: Digest, source: ImageNam
                 "digest": str(digest),
                 "from_repo": source.repo if source else None,
                 "from": source.image if source else None,
+                **params,
             },
         )
     )

@@ -121,6 +121,8 @@ class Transaction:
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
+        self.committed: list[Callable[[], None]] = []
+        """Called when it has been committed."""
 
     async def query(self, sql: str, params: Params = ()) -> list[Row]:
         """All rows of a statement; [] for one that returns none."""
@@ -331,11 +333,14 @@ async def _in_transaction(connection: _Connection, work: Callable[[Transaction],
     cursor = connection.cursor()
     await cursor.execute(f"BEGIN; {NO_LIMITS}" if unlimited else "BEGIN")
     try:
-        result = await work(Transaction(cursor))
+        transaction = Transaction(cursor)
+        result = await work(transaction)
         await cursor.execute("COMMIT")
     except Exception:
         await _roll_back(connection, cursor)
         raise
+    for call in transaction.committed:
+        call()
     return result
 
 

@@ -54,11 +54,12 @@ async def find(db: Queryable, name: str) -> Repo | None:
     return Repo(*row) if row else None
 
 
-async def listing(db: Queryable, last: str, count: int) -> list[tuple[Repo, Usage]]:
-    """Up to `count` repos after `last`, by name, with what they hold."""
+async def listing(db: Queryable, last: str, count: int, among: list[str] | None = None) -> list[tuple[Repo, Usage]]:
+    """Up to `count` repos after `last`, by name, with what they hold; only those `among` these names, if given."""
     rows = await db.query(
-        f"SELECT {COLUMNS}, {USAGE} WHERE r.name > %s ORDER BY r.name LIMIT %s",
-        (last, count),
+        f"SELECT {COLUMNS}, {USAGE} WHERE r.name > %s AND (%s::text[] IS NULL OR r.name = ANY(%s::text[]))"
+        " ORDER BY r.name LIMIT %s",
+        (last, among, among, count),
     )
     return [_with_usage(row) for row in rows]
 

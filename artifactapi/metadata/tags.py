@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifactapi.metadata.database import Queryable
+from artifactapi.metadata.visible import Visible, condition
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import ImageName, Tag
 
@@ -32,17 +34,46 @@ TAGS = """
 """
 IMAGES = """
     SELECT r.name || '/' || i.name FROM repos r JOIN images i ON i.repo_id = r.id
-    WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id)
+    WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id) AND {}
 """
 
 
-async def put(db: Queryable, image: int, tags: list[str], digest: Digest) -> None:
-    """Let each of `tags` (unique) stand for that manifest of the image."""
-    await db.query(
-        """INSERT INTO tags (image_id, name, digest) SELECT %s, t, %s FROM unnest(%s::text[]) t ORDER BY t
-           ON CONFLICT (image_id, name) DO UPDATE SET digest = excluded.digest, updated_at = now()""",
-        (image, str(digest), tags),
+async def put(
+    db: Queryable, image: int, tags: list[str], digest: Digest, fixed: Sequence[str] = ()
+) -> dict[str, str | None]:
+    """Let each of `tags` (unique) stand for that manifest of the image; what each stood for before (None: new).
+
+    Those of `fixed` that stand for another one stay as they are, and are left out.
+    """
+    rows = await db.query(
+        """
+        WITH before AS (
+            SELECT name, digest FROM tags WHERE image_id = %(image)s AND name = ANY(%(tags)s) ORDER BY name FOR UPDATE
+        ), put AS (
+            INSERT INTO tags (image_id, name, digest)
+            SELECT %(image)s, t, %(digest)s FROM unnest(%(tags)s::text[]) t ORDER BY t
+            ON CONFLICT (image_id, name) DO UPDATE SET digest = excluded.digest, updated_at = now()
+            WHERE tags.name <> ALL (%(fixed)s) OR tags.digest = excluded.digest RETURNING name
+        )
+        SELECT p.name, b.digest FROM put p LEFT JOIN before b USING (name)
+        """,
+        {"image": image, "digest": str(digest), "tags": tags, "fixed": list(fixed)},
     )
+    return dict(rows)
+
+
+async def of(db: Queryable, name: ImageName, digest: Digest) -> list[str]:
+    """The tags of a manifest, which gets no other until the transaction ends."""
+    rows = await db.query(
+        """WITH manifest AS (
+               SELECT m.image_id, m.digest FROM manifests m JOIN images i ON i.id = m.image_id
+               JOIN repos r ON r.id = i.repo_id
+               WHERE r.name = %s AND i.name = %s AND m.digest = %s FOR UPDATE OF m
+           )
+           SELECT t.name FROM tags t JOIN manifest m USING (image_id, digest) ORDER BY t.name""",
+        (name.repo, name.image, str(digest)),
+    )
+    return [tag for (tag,) in rows]
 
 
 async def delete(db: Queryable, name: ImageName, tag: Tag) -> bool:
@@ -67,8 +98,9 @@ async def listing(db: Queryable, name: ImageName, last: str, count: int) -> List
     return Listing(*row) if row else None
 
 
-async def catalog(db: Queryable, last: str, count: int) -> Listing:
-    """Up to `count` images that have a manifest, as `<repo>/<image>`, after `last`."""
-    row = await db.one(PAGE.format(IMAGES), {"last": last, "count": count})
+async def catalog(db: Queryable, last: str, count: int, visible: Visible = ()) -> Listing:
+    """Up to `count` images that have a manifest and may be seen, as `<repo>/<image>`, after `last`."""
+    seen, params = condition(visible)
+    row = await db.one(PAGE.format(IMAGES.format(seen)), {"last": last, "count": count, **params})
     assert row is not None
     return Listing(*row)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from artifactapi.metadata import audit
 from artifactapi.metadata import blobs as rows
+from artifactapi.metadata.audit import SYSTEM, By, Event
 from artifactapi.metadata.blobs import Blob
-from artifactapi.metadata.database import Database
+from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.lookups import Lookups
+from artifactapi.metadata.visible import Visible
 from artifactapi.objects.interface import IObjectReader, IObjectStore
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import BlobUnknown
@@ -57,15 +60,24 @@ class Blobs:
         """`length` bytes from `start` on of a blob's object. Raises ObjectMissing."""
         return await self._store.open(key, start, length)
 
-    async def mount(self, name: ImageName, digest: Digest, source: ImageName | None) -> bool:
-        """Link a blob that `source` (None: any image) has; end-point 11. False if it is not there to be mounted."""
-        return await rows.mount(self._database, name, digest, source)
+    async def mount(self, name: ImageName, digest: Digest, source: ImageName | None, visible: Visible = ()) -> bool:
+        """Link a blob that `source` (None: any image that may be seen) has; end-point 11.
 
-    async def delete(self, name: ImageName, digest: Digest) -> None:
+        False if it is not there to be mounted.
+        """
+        return await rows.mount(self._database, name, digest, source, visible)
+
+    async def delete(self, name: ImageName, digest: Digest, by: By = SYSTEM) -> None:
         """Take the blob from the image, at once; end-point 10. Raises BlobUnknown, NameUnknown, Unsupported."""
         await self._repos.require_delete(name)
-        if not await rows.unlink(self._database, name, digest):
-            raise unknown(digest)
+
+        async def work(transaction: Transaction) -> None:
+            if not await rows.unlink(transaction, name, digest):
+                raise unknown(digest)
+            event = Event("blob.delete", name.repo, name.image, digest=str(digest))
+            await audit.record(transaction, by, event)
+
+        await self._database.transaction(work)
 
 
 def unknown(digest: Digest) -> BlobUnknown:

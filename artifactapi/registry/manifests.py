@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from artifactapi.metadata import audit
 from artifactapi.metadata import blobs as blob_rows
 from artifactapi.metadata import manifests as rows
+from artifactapi.metadata import repos as repo_rows
 from artifactapi.metadata import tags as tag_rows
+from artifactapi.metadata.audit import SYSTEM, By, Event
 from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.lookups import Lookups
 from artifactapi.metadata.manifests import Stored
+from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import DigestInvalid, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from artifactapi.oci.globs import matches
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.registry.repos import Repos
@@ -39,11 +44,17 @@ class Manifests:
         return stored
 
     async def put(
-        self, name: ImageName, reference: Digest | Tag, content: bytes, content_type: str | None, tags: Sequence[Tag]
+        self,
+        name: ImageName,
+        reference: Digest | Tag,
+        content: bytes,
+        content_type: str | None,
+        tags: Sequence[Tag],
+        by: By = SYSTEM,
     ) -> tuple[Digest, Manifest]:
         """Store it under its digest, and let `tags` and a `reference` that is one stand for it; 7a and 7b.
 
-        Raises ManifestInvalid, ManifestBlobUnknown, DigestInvalid, NameUnknown.
+        Raises ManifestInvalid, ManifestBlobUnknown, DigestInvalid, NameUnknown, Denied for an immutable tag.
         """
         if len(content) <= SMALL:
             digest, manifest = check(content, content_type, reference)
@@ -57,24 +68,36 @@ class Manifests:
                 raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
             await require_references(transaction, image, manifest)
             await rows.put(transaction, image, digest, manifest, content)
-            if names:
-                await tag_rows.put(transaction, image, names, digest)
+            events = await put_tags(transaction, name, image, names, digest) if names else []
+            pushed = Event("manifest.push", name.repo, name.image, names[0] if names else None, str(digest))
+            await audit.record(transaction, by, pushed, *events)
 
         await self._database.transaction(work)
         return digest, manifest
 
-    async def delete(self, name: ImageName, reference: Digest | Tag) -> None:
+    async def delete(self, name: ImageName, reference: Digest | Tag, by: By = SYSTEM) -> None:
         """A tag: the tag alone. A digest: the manifest and its tags. End-point 9.
 
-        Raises ManifestUnknown, NameUnknown, Unsupported.
+        Raises ManifestUnknown, NameUnknown, Unsupported, Denied for an immutable tag.
         """
-        await self._repos.require_delete(name)
-        if isinstance(reference, Tag):
-            deleted = await tag_rows.delete(self._database, name, reference)
-        else:
-            deleted = await rows.delete(self._database, name, reference)
-        if not deleted:
-            raise unknown(reference)
+        repo = await self._repos.require_delete(name)
+
+        async def work(transaction: Transaction) -> None:
+            if isinstance(reference, Tag):
+                refuse_immutable(repo, [reference.name])
+                deleted = await tag_rows.delete(transaction, name, reference)
+                event = Event("tag.delete", name.repo, name.image, tag=reference.name)
+            else:
+                tags = await tag_rows.of(transaction, name, reference)
+                refuse_immutable(repo, tags)
+                deleted = await rows.delete(transaction, name, reference)
+                detail = {"tags": tags} if tags else {}
+                event = Event("manifest.delete", name.repo, name.image, digest=str(reference), detail=detail)
+            if not deleted:
+                raise unknown(reference)
+            await audit.record(transaction, by, event)
+
+        await self._database.transaction(work)
 
 
 def check(content: bytes, content_type: str | None, reference: Digest | Tag) -> tuple[Digest, Manifest]:
@@ -86,6 +109,39 @@ def check(content: bytes, content_type: str | None, reference: Digest | Tag) -> 
         detail = {"digest": str(reference), "actual": str(digest)}
         raise DigestInvalid("the manifest does not have this digest", detail)
     return digest, parse_manifest(content, content_type)
+
+
+async def put_tags(
+    transaction: Transaction, name: ImageName, image: int, tags: list[str], digest: Digest
+) -> list[Event]:
+    """Let them stand for the manifest; those that stood for another one, for the audit. Raises Denied."""
+    repo = await repo_rows.find(transaction, name.repo)
+    fixed = [tag for tag in tags if repo is not None and is_immutable(repo, tag)]
+    before = await tag_rows.put(transaction, image, tags, digest, fixed)
+    if len(before) < len(tags):
+        raise immutable(min(set(tags) - set(before)))
+    return [
+        Event("tag.move", name.repo, name.image, tag, str(digest), {"from": old})
+        for tag, old in sorted(before.items())
+        if old not in (None, str(digest))
+    ]
+
+
+def is_immutable(repo: Repo, tag: str) -> bool:
+    """Whether the tag stays what it is, once it is there."""
+    return any(matches(glob, tag) for glob in repo.settings.get("immutable_tags", ()))
+
+
+def refuse_immutable(repo: Repo, tags: Sequence[str]) -> None:
+    """Raises Denied, if one of them stays what it is."""
+    for tag in tags:
+        if is_immutable(repo, tag):
+            raise immutable(tag)
+
+
+def immutable(tag: str) -> Denied:
+    """The error for a tag that stays what it is."""
+    return Denied(f"tag {tag!r} is immutable in this repo", {"tag": tag})
 
 
 async def require_references(transaction: Transaction, image: int, manifest: Manifest) -> None:

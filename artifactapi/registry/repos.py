@@ -4,37 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from artifactapi.metadata import audit
 from artifactapi.metadata import repos as rows
+from artifactapi.metadata.audit import SYSTEM, By, Event
 from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.repos import Repo, Usage
 from artifactapi.oci.errors import NameUnknown, OciError, Unsupported
+from artifactapi.oci.fields import FieldInvalid, FieldsInvalid, check_object
 from artifactapi.oci.names import ImageName, parse_repo_name
 from artifactapi.registry.settings import MISTAKES
 
 PACKAGE_TYPES = ("docker",)
 REPO_TYPES = ("local",)
 FIELDS = ("name", "package_type", "repo_type", "settings")
-
-
-class FieldInvalid(OciError):
-    """One field of a repo that cannot be accepted; `detail` names it."""
-
-    code = "FIELD_INVALID"
-    status = 400
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message, {"field": field})
-
-
-class FieldsInvalid(OciError):
-    """All that is wrong with a repo, at once."""
-
-    code = "FIELD_INVALID"
-    status = 400
-
-    def __init__(self, errors: list[FieldInvalid]) -> None:
-        super().__init__("; ".join(error.message for error in errors))
-        self.errors = errors
 
 
 class RepoExists(OciError):
@@ -57,9 +39,9 @@ class Repos:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def listing(self, last: str, count: int) -> list[tuple[Repo, Usage]]:
-        """Up to `count` repos after `last`, by name."""
-        return await rows.listing(self._database, last, count)
+    async def listing(self, last: str, count: int, among: list[str] | None = None) -> list[tuple[Repo, Usage]]:
+        """Up to `count` repos after `last`, by name; only those `among` these names, if given."""
+        return await rows.listing(self._database, last, count, among)
 
     async def read(self, name: str) -> tuple[Repo, Usage]:
         """A repo and what it holds. Raises NameUnknown."""
@@ -68,26 +50,37 @@ class Repos:
             raise unknown(name)
         return found
 
-    async def create(self, fields: object) -> Repo:
+    async def create(self, fields: object, by: By = SYSTEM) -> Repo:
         """A new repo from JSON fields. Raises FieldsInvalid, RepoExists."""
         name, package_type, repo_type, settings = checked(fields)
-        repo = await rows.create(self._database, name, package_type, repo_type, settings)
-        if repo is None:
-            raise RepoExists(f"there is a repo {name!r} already", {"field": "name"})
-        return repo
+
+        async def work(transaction: Transaction) -> Repo:
+            repo = await rows.create(transaction, name, package_type, repo_type, settings)
+            if repo is None:
+                raise RepoExists(f"there is a repo {name!r} already", {"field": "name"})
+            await audit.record(transaction, by, Event("repo.create", name, detail={"settings": settings}))
+            return repo
+
+        return await self._database.transaction(work)
 
     async def ensure(self, name: str, package_type: str, repo_type: str) -> None:
         """Create the repo unless its name is taken."""
         await rows.create(self._database, name, package_type, repo_type, {})
 
-    async def change(self, name: str, fields: object) -> Repo:
+    async def change(self, name: str, fields: object, by: By = SYSTEM) -> Repo:
         """Merge `settings` over the repo's; null takes one out. Raises FieldsInvalid, NameUnknown."""
-        repo = await rows.change(self._database, name, checked_change(name, fields))
-        if repo is None:
-            raise unknown(name)
-        return repo
+        settings = checked_change(name, fields)
 
-    async def delete(self, name: str, force: bool) -> None:
+        async def work(transaction: Transaction) -> Repo:
+            repo = await rows.change(transaction, name, settings)
+            if repo is None:
+                raise unknown(name)
+            await audit.record(transaction, by, Event("repo.change", name, detail={"settings": settings}))
+            return repo
+
+        return await self._database.transaction(work)
+
+    async def delete(self, name: str, force: bool, by: By = SYSTEM) -> None:
         """Delete it; with all it holds only if `force`. Raises NameUnknown, RepoNotEmpty."""
 
         async def work(transaction: Transaction) -> None:
@@ -97,6 +90,7 @@ class Repos:
             if not force and not await rows.is_empty(transaction, repo_id):
                 raise RepoNotEmpty(f"repo {name!r} is not empty; ?force=true deletes it with all it holds")
             await rows.delete(transaction, repo_id)
+            await audit.record(transaction, by, Event("repo.delete", name, detail={"force": force}))
 
         await self._database.transaction(work)
 
@@ -107,17 +101,18 @@ class Repos:
             raise unknown(name.repo)
         return repo
 
-    async def require_delete(self, name: ImageName) -> None:
+    async def require_delete(self, name: ImageName) -> Repo:
         """The repo lets content be deleted. Raises NameUnknown, Unsupported."""
         repo = await self.require(name)
         if repo.settings.get("allow_delete") is False:
             raise Unsupported(f"deletion is off in repo {repo.name!r}", {"name": str(name)})
+        return repo
 
 
 def checked(fields: object) -> tuple[str, str, str, dict[str, Any]]:
     """name, package_type, repo_type and settings of a new repo. Raises FieldsInvalid."""
     errors: list[FieldInvalid] = []
-    given = check_object(fields, errors)
+    given = check_object(fields, FIELDS, errors)
     name = given.get("name")
     try:
         parse_repo_name(name if isinstance(name, str) else "")
@@ -136,7 +131,7 @@ def checked(fields: object) -> tuple[str, str, str, dict[str, Any]]:
 def checked_change(name: str, fields: object) -> dict[str, Any]:
     """The settings to merge. Raises FieldsInvalid."""
     errors: list[FieldInvalid] = []
-    given = check_object(fields, errors)
+    given = check_object(fields, FIELDS, errors)
     for field in FIELDS[:3]:
         if field in given and not (field == "name" and given[field] == name):
             errors.append(FieldInvalid(field, f"{field} cannot be changed"))
@@ -144,14 +139,6 @@ def checked_change(name: str, fields: object) -> dict[str, Any]:
     if errors:
         raise FieldsInvalid(errors)
     return settings
-
-
-def check_object(fields: object, errors: list[FieldInvalid]) -> dict[str, Any]:
-    """`fields` if it is a JSON object of known fields."""
-    if not isinstance(fields, dict):
-        raise FieldsInvalid([FieldInvalid("", "the body must be a JSON object")])
-    errors.extend(FieldInvalid(str(f)[:100], f"unknown field {str(f)[:100]!r}") for f in fields if f not in FIELDS)
-    return fields
 
 
 def check_settings(settings: object, errors: list[FieldInvalid]) -> dict[str, Any]:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
-GLOB = re.compile(r"[A-Za-z0-9_.*?-]{1,128}")
+from artifactapi.oci.globs import is_tag_glob
+
 MOST = 50  # rules, and patterns
 DAYS = 36_500
 KEEP = 1_000_000
@@ -44,11 +44,6 @@ class Retention:
         )
 
 
-def regex(glob: str) -> str:
-    """The pattern as a regular expression of Postgres: * is any characters, ? is one."""
-    return "^" + re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") + "$"
-
-
 def mistake(setting: object) -> str | None:
     """What is wrong with a setting; None if nothing is."""
     if not isinstance(setting, dict):
@@ -65,7 +60,7 @@ def _tags_mistake(tags: object) -> str | None:
     if not isinstance(tags, list) or len(tags) > MOST:
         return f"retention.tags must be a list of at most {MOST} rules"
     for rule in tags:
-        if not isinstance(rule, dict) or set(rule) != {"pattern", "keep"} or not is_glob(rule["pattern"]):
+        if not isinstance(rule, dict) or set(rule) != {"pattern", "keep"} or not is_tag_glob(rule["pattern"]):
             return 'retention.tags must have rules like {"pattern": "pr-*", "keep": 10}'
         if not is_whole(rule["keep"], KEEP):
             return f"retention.tags: keep must be a whole number from 0 to {KEEP}"
@@ -73,14 +68,9 @@ def _tags_mistake(tags: object) -> str | None:
 
 
 def _protect_mistake(protect: object) -> str | None:
-    if not isinstance(protect, list) or len(protect) > MOST or not all(map(is_glob, protect)):
+    if not isinstance(protect, list) or len(protect) > MOST or not all(map(is_tag_glob, protect)):
         return f'retention.protect must be a list of at most {MOST} patterns like "v*"'
     return None
-
-
-def is_glob(value: object) -> bool:
-    """Whether it may be a pattern of tags."""
-    return isinstance(value, str) and GLOB.fullmatch(value) is not None
 
 
 def is_whole(value: object, most: int) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from artifactapi.oci.globs import is_tag_glob
 from artifactapi.registry import retention
+
+MOST = 50  # patterns
 
 
 def switch(name: str) -> Callable[[object], str | None]:
@@ -24,8 +27,17 @@ def printable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
+def immutable_tags(value: object) -> str | None:
+    """Patterns of tags that stay what they are."""
+    if isinstance(value, list) and len(value) <= MOST and all(map(is_tag_glob, value)):
+        return None
+    return f'immutable_tags must be a list of at most {MOST} patterns like "v*"'
+
+
 MISTAKES: Mapping[str, Callable[[object], str | None]] = {
     "allow_delete": switch("allow_delete"),
+    "anonymous_pull": switch("anonymous_pull"),
+    "immutable_tags": immutable_tags,
     "redirect": switch("redirect"),
     "description": description,
     "retention": retention.mistake,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from artifactapi.metadata import tags as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.tags import Listing
+from artifactapi.metadata.visible import Visible
 from artifactapi.oci.errors import NameUnknown
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.ranges import Page
@@ -23,6 +24,6 @@ class Tags:
             raise NameUnknown("no such image", {"name": str(name)})
         return listing
 
-    async def catalog(self, page: Page) -> Listing:
-        """A page of the images of all repos."""
-        return await rows.catalog(self._database, page.last, page.count)
+    async def catalog(self, page: Page, visible: Visible = ()) -> Listing:
+        """A page of the images of all repos that may be seen."""
+        return await rows.catalog(self._database, page.last, page.count, visible)

@@ -23,6 +23,9 @@ MANIFESTS = 200_000
 IMAGES = 1_000
 GARBAGE = 100_000
 CLIENTS = 4
+PACE = 0.2
+"""Seconds from one push and pull of a client to its next: a third of what two cores carry, since clients that take all
+there is would lose to the deletions whatever the S3 server spends on them."""
 BODY = 100_000  # bytes that each client pushes and pulls, again and again
 USUAL = 15.0  # seconds of that before the sweep
 
@@ -56,7 +59,7 @@ DROP = """
 
 
 class Clients:
-    """Push and pull small blobs until they are told to stop; `done` counts."""
+    """Push and pull small blobs at their pace until they are told to stop; `done` counts."""
 
     def __init__(self, port: int) -> None:
         self.done = 0
@@ -76,10 +79,12 @@ class Clients:
             thread.join()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        due = time.monotonic()
+        while not self._ended.wait(max(0, due - time.monotonic())):
             pull(self._port, push_bytes(self._port, os.urandom(BODY)))
             with self._lock:
                 self.done += 1
+            due += PACE  # who is late catches up
 
 
 def measure_gc(directory: pathlib.Path, garbage: int) -> bool:

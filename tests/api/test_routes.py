@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from artifactapi.api.app import App
-from artifactapi.api.v2 import V2
 from artifactapi.service import Artifactapi
 from tests.api.test_bad_input import TABLE, V
 from tests.client import Answer, Client, digest_of
@@ -21,8 +19,18 @@ ADDRESSES = {
     "upload": f"{V}/blobs/uploads/00000000-0000-4000-8000-000000000000",
     "referrers": f"{V}/referrers/{digest_of(b'')}",
     "/api/v1/repos": "/api/v1/repos",
-    "/api/v1/repos/<name>": "/api/v1/repos/docker-internal",
+    "/api/v1/repos/<repo>": "/api/v1/repos/docker-internal",
     "/api/v1/gc": "/api/v1/gc",
+    "/api/v1/me": "/api/v1/me",
+    "/api/v1/users": "/api/v1/users",
+    "/api/v1/users/<user>": "/api/v1/users/alice",
+    "/api/v1/tokens": "/api/v1/tokens",
+    "/api/v1/tokens/<token>": "/api/v1/tokens/1",
+    "/api/v1/grants": "/api/v1/grants",
+    "/api/v1/grants/<grant>": "/api/v1/grants/1",
+    "/api/v1/keys": "/api/v1/keys",
+    "/api/v1/audit": "/api/v1/audit",
+    "/token": "/token",
     "/healthz": "/healthz",
     "/readyz": "/readyz",
     "/metrics": "/metrics",
@@ -31,9 +39,9 @@ ADDRESSES = {
 
 def all_routes(service: Artifactapi) -> dict[str, set[str]]:
     """The methods of each route, from the route maps themselves."""
-    routes = {kind: {method.decode() for method in of} for kind, of in V2(service.registry, None).routes.items()}
-    for rule in App.klein.url_map.iter_rules():
-        routes.setdefault(rule.rule, set()).update(rule.methods or ())
+    routes = {kind: {method.decode() for method in of} for kind, of in service.v2.routes.items()}
+    for endpoint in service.endpoints:
+        routes.setdefault(endpoint.path, set()).update(endpoint.methods)
     return routes
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import ManifestUnknown
+from artifactapi.oci.fields import FieldsInvalid
+from artifactapi.oci.globs import regex
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
-from artifactapi.registry.repos import FieldsInvalid
-from artifactapi.registry.retention import mistake, regex
+from artifactapi.registry.retention import mistake
 from tests.gc.images import has_manifest, index, manifest, push_image, put
 from tests.gc.test_sweeps import DAYS
 from tests.registry.bodies import NAME, OTHER, push

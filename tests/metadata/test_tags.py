@@ -149,7 +149,7 @@ async def test_catalog(db):
 async def test_lists_do_not_follow_the_locale(db, onlooker, names):
     """Both lists compare their names byte by byte in a database of whatever locale."""
     await tagged(db, "v1")
-    sql = names % {"repo": f"'{NAME.repo}'", "image": f"'{NAME.image}'"}
+    sql = names.format("true") % {"repo": f"'{NAME.repo}'", "image": f"'{NAME.image}'"}
     assert onlooker.value(f"SELECT pg_collation_for(name) FROM ({sql}) n (name)") == '"C"'
 
 

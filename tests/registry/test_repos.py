@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from artifactapi.oci.errors import NameUnknown
-from artifactapi.registry.repos import FieldsInvalid, RepoExists, RepoNotEmpty
+from artifactapi.oci.fields import FieldsInvalid
+from artifactapi.registry.repos import RepoExists, RepoNotEmpty
 from tests.registry.bodies import BIG, NAME, SMALL, Pieces, outcomes, push
 
 GOOD = {"name": "x", "package_type": "docker", "repo_type": "local"}

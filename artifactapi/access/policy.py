@@ -1,0 +1,133 @@
+"""This process's copy of who may what. It is as old as the last look at its version: a second."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from artifactapi.access.caller import Caller
+from artifactapi.access.rights import EVERYTHING, Grant, Layer, Right, closed
+from artifactapi.metadata import principals as rows
+from artifactapi.metadata.database import Database
+from artifactapi.metadata.principals import Principal, Subject
+from artifactapi.oci.errors import OciError
+
+EVERY = 1.0
+"""Seconds between two looks: how long another replica may take to hear that a token was revoked."""
+MOST = 10_000
+"""Principals that are kept."""
+PUSHERS = Grant(None, "*", closed([Right.PUSH]))
+log = Logger()
+
+
+class Policy:
+    """Answers from memory; everything is read again when the version in the database has grown."""
+
+    def __init__(self, database: Database, without_accounts: Layer, reactor: Any) -> None:
+        """`without_accounts`: what everybody may while there is no account at all."""
+        self._database = database
+        self._without_accounts = without_accounts
+        self._principals: dict[Subject, Principal | None] = {}
+        self.version = 0
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
+        self._loop.clock = reactor
+        self._watchers: list[Callable[[], None]] = []
+        self._followers: list[Callable[[], Awaitable[None]]] = []
+        self.anonymous = Caller("anonymous", "none", ((),), anonymous=True)
+        self.has_accounts = True
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call this after every change: what was made from the old copy is worth nothing."""
+        self._watchers.append(watcher)
+
+    def follow(self, follower: Callable[[], Awaitable[None]]) -> None:
+        """Await this when something has changed, before anybody is told of it."""
+        self._followers.append(follower)
+
+    async def start(self) -> None:
+        """Read it, and begin to look. Raises Unavailable."""
+        await self.refresh()
+        self._loop.start(EVERY, now=False)
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    async def refresh(self) -> None:
+        """Look now: whoever has changed something here wants to see it at once. Raises Unavailable."""
+        version = await rows.version(self._database)
+        if version == self.version:
+            return
+        for follower in self._followers:
+            await follower()
+        self.has_accounts, public = await rows.general(self._database)
+        self.version = version
+        self._principals.clear()
+        layer = self._without_accounts if not self.has_accounts else pulls(public)
+        self.anonymous = Caller("anonymous", "none", (layer,), anonymous=True)
+        for watcher in self._watchers:
+            watcher()
+
+    async def caller(
+        self,
+        subject: Subject,
+        credential: str,
+        generation: int | None = None,
+        asked: Layer | None = None,
+        catalog: bool = True,
+    ) -> Caller | None:
+        """Whoever has proved to be that subject; None if it is gone, or what it proved so with is worth nothing.
+
+        `generation`: of the password, where it was known when the proof was signed. Raises Unavailable.
+        """
+        principal = await self._principal(subject)
+        if principal is None or generation not in (None, principal.generation) or is_past(principal.expires_at):
+            return None
+        own = tuple(Grant.from_json(entry) for entry in principal.grants)
+        limits = tuple(tuple(Grant.from_json(entry) for entry in scope) for scope in principal.scopes)
+        public = () if not self.has_accounts else self.anonymous.layers[0]
+        if principal.token_name and subject.kind == "user":
+            credential = f"token {principal.token_name}"
+        return Caller(f"{subject.kind}:{principal.name}", credential, ((*own, *public), *limits), asked, catalog)
+
+    async def _principal(self, subject: Subject) -> Principal | None:
+        if subject in self._principals:
+            return self._principals[subject]
+        before = self.version
+        principal = await rows.find(self._database, subject)
+        if before == self.version:  # else it may be what it was before the change
+            if len(self._principals) >= MOST:
+                self._principals.clear()
+            self._principals[subject] = principal
+        return principal
+
+    async def _look(self) -> None:
+        try:
+            await self.refresh()
+        except OciError:
+            pass  # nobody gets an answer without the database either
+        except Exception:  # LoopingCall would end with its first error
+            log.failure("the copy of who may what cannot be read again")
+
+
+def pulls(repos: list[str]) -> Layer:
+    """The grant to pull from each."""
+    return tuple(Grant(repo, "*", frozenset({Right.PULL})) for repo in repos)
+
+
+def is_past(time: datetime | None) -> bool:
+    """Whether that time has come."""
+    return time is not None and time <= datetime.now(UTC)
+
+
+def without_accounts(loopback: bool, anonymous_push: bool) -> Layer:
+    """What everybody may while there is no account: on this machine alone, all; else push, if that is wanted."""
+    if loopback:
+        return (EVERYTHING,)
+    return (PUSHERS,) if anonymous_push else ()

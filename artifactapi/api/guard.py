@@ -1,0 +1,126 @@
+"""Who sends a request, and whether he may do what it asks for."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from artifactapi.access.caller import Caller
+from artifactapi.access.login import CredentialInvalid, Login, Origin
+from artifactapi.access.policy import Policy
+from artifactapi.access.rights import Right
+from artifactapi.api.origin import Outside
+from artifactapi.api.site import Request
+from artifactapi.metadata.audit import By
+from artifactapi.oci.errors import Denied, OciError, Unauthorized
+from artifactapi.oci.names import ImageName
+from artifactapi.registry.repos import unknown
+
+SERVICE = "artifactapi"
+ACTIONS = {Right.PULL: "pull", Right.PUSH: "pull,push", Right.DELETE: "delete"}
+
+
+class Rule(Enum):
+    """What it takes to use an address. The first three are rights to the image it names."""
+
+    PULL = Right.PULL
+    PUSH = Right.PUSH
+    DELETE = Right.DELETE
+    ANYONE = "anyone"  # no credential is looked at
+    LOGIN = "login"  # any valid credential, where there are accounts
+    CATALOG = "catalog"  # a list of what one may pull
+    REPO = "repo"  # administer the repo it names
+    ADMIN = "admin"  # administer everything
+
+
+class Guard:
+    """Between every request and its handler."""
+
+    def __init__(self, policy: Policy, login: Login, outside: Outside) -> None:
+        self._policy = policy
+        self._login = login
+        self._outside = outside
+
+    async def identify(self, request: Request) -> Caller:
+        """Who sends it. Raises Unauthorized, TooManyRequests, Unavailable."""
+        authorization = request.requestHeaders.getRawHeaders(b"authorization")
+        if not authorization:
+            caller = self._policy.anonymous
+        else:
+            caller = self._login.known(authorization[0]) or await self._identify(request, authorization[0])
+        return caller
+
+    async def _identify(self, request: Request, authorization: bytes) -> Caller:
+        try:
+            return await self._login.identify(authorization, self.origin(request))
+        except CredentialInvalid as error:
+            raise self.challenge(request, error.message, None, "invalid_token") from None
+
+    def origin(self, request: Request) -> Origin:
+        """Where it comes from."""
+        return Origin(self._outside.address(request), request.request_id)
+
+    def by(self, request: Request) -> By:
+        """Who sends it, for the audit."""
+        caller: Caller = request.caller
+        return By(caller.actor, caller.credential, self._outside.address(request), request.request_id)
+
+    async def admit(self, request: Request, rule: Rule, name: ImageName | None = None, repo: str | None = None) -> None:
+        """Let it in, and know who sends it. Raises Unauthorized, Denied, NameUnknown, TooManyRequests, Unavailable."""
+        if rule is Rule.ANYONE:
+            return
+        caller = request.caller = await self.identify(request)
+        if rule is Rule.LOGIN:
+            self.require_login(request, caller)
+        elif rule is Rule.CATALOG:
+            self.require_catalog(request, caller)
+        elif rule in (Rule.REPO, Rule.ADMIN):
+            self.require_repo(request, caller, repo if rule is Rule.REPO else None)
+        else:
+            assert name is not None
+            self.require(request, caller, Right(rule.value), name)
+
+    def require(self, request: Request, caller: Caller, right: Right, name: ImageName) -> None:
+        """Raises what the caller is told when he may not do that to the image.
+
+        Who may not even see it is told the same, whether it is there or not.
+        """
+        if caller.may(right, name):
+            if not caller.has_asked(right, name):
+                raise self.challenge(request, "the token is not for this", scope(right, name), "insufficient_scope")
+            return
+        if caller.anonymous:
+            raise self.challenge(request, "authentication required", scope(right, name))
+        if not caller.may(Right.PULL, name):
+            raise unknown(name.repo)
+        raise Denied(f"this needs the right to {right} in {name.repo!r}", {"name": str(name), "right": right})
+
+    def require_catalog(self, request: Request, caller: Caller) -> None:
+        """Raises what the caller is told when he may not read the catalogue: he must have asked for it."""
+        if caller.anonymous and self._policy.has_accounts and not caller.layers[0]:
+            raise self.challenge(request, "authentication required", "registry:catalog:*")
+        if not caller.asked_catalog:
+            raise self.challenge(request, "the token is not for this", "registry:catalog:*", "insufficient_scope")
+
+    def require_login(self, request: Request, caller: Caller) -> None:
+        """Raises Unauthorized for whoever has shown nothing, where there are accounts."""
+        if caller.anonymous and caller.asked is None and self._policy.has_accounts:
+            raise self.challenge(request, "authentication required", None)
+
+    def require_repo(self, request: Request, caller: Caller, repo: str | None) -> None:
+        """Raises what the caller is told when he does not administer that repo; None: all there is."""
+        if caller.may_repo(Right.ADMIN, repo):
+            return
+        if caller.anonymous:
+            raise self.challenge(request, "authentication required", None)
+        raise Denied("this needs the right to admin" + ("" if repo is None else f" in {repo!r}"))
+
+    def challenge(self, request: Request, message: str, wanted: str | None, error: str | None = None) -> OciError:
+        """401, with where to get a token, and for what (RFC 6750, 3)."""
+        parts = [f'realm="{self._outside.base(request)}/token"', f'service="{SERVICE}"']
+        parts += [f'scope="{wanted}"'] * (wanted is not None) + [f'error="{error}"'] * (error is not None)
+        return Unauthorized(message, headers={"WWW-Authenticate": f"Bearer {','.join(parts)}"})
+
+
+def scope(right: Right, name: ImageName) -> str:
+    """What to ask a token for."""
+    return f"repository:{name}:{ACTIONS[right]}"

@@ -1,0 +1,43 @@
+"""/api/v1/keys: the key pairs that sign our bearer tokens."""
+
+from __future__ import annotations
+
+from klein import Response
+
+from artifactapi.access.keys import Keys
+from artifactapi.api.endpoint import READS, Endpoint
+from artifactapi.api.guard import Guard, Rule
+from artifactapi.api.responses import json_response, rfc3339
+from artifactapi.api.site import Request
+from artifactapi.api.uploads import argument
+from artifactapi.oci.errors import BadRequest
+
+PATH = "/api/v1/keys"
+
+
+class KeyRoutes:
+    """Parse, call, respond."""
+
+    def __init__(self, keys: Keys, guard: Guard) -> None:
+        self._keys = keys
+        self._guard = guard
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """What is served."""
+        return [
+            Endpoint(PATH, READS, "keys", Rule.ADMIN, self.listing),
+            Endpoint(PATH, ("POST",), "keys", Rule.ADMIN, self.rotate),
+        ]
+
+    async def listing(self, request: Request) -> Response:
+        """GET: those that are believed, newest first."""
+        shown = [{"id": key.id, "created_at": rfc3339(key.created_at)} for key in await self._keys.listing()]
+        return json_response(200, {"keys": shown})
+
+    async def rotate(self, request: Request) -> Response:
+        """POST: a new one signs from now on. With ?revoke=true no other is believed, and everybody logs in again."""
+        revoke = argument(request, b"revoke")
+        if revoke not in (None, "true", "false"):
+            raise BadRequest("revoke must be true or false", {"parameter": "revoke"})
+        return json_response(201, {"id": await self._keys.rotate(revoke == "true", self._guard.by(request))})

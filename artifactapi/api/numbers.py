@@ -1,0 +1,42 @@
+"""Rows that are known by a number: in a path, and in the pages of their lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from klein import Response
+
+from artifactapi.api.responses import json_response, next_link
+from artifactapi.api.site import Request
+from artifactapi.api.uploads import argument
+from artifactapi.oci.errors import PaginationInvalid
+from artifactapi.oci.ranges import parse_page
+
+DEFAULT, MOST = 100, 1000
+DIGITS = 18  # always fits a bigint
+
+
+def number(text: str) -> int:
+    """The number in a path; what is none stands for no row."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else 0
+
+
+def page(request: Request) -> tuple[int | None, int]:
+    """`last` (None: from the beginning) and how many, of a list by number. Raises PaginationInvalid."""
+    wanted = parse_page(argument(request, b"n"), argument(request, b"last"), DEFAULT, MOST)
+    if not wanted.last:
+        return None, wanted.count
+    if not number(wanted.last):
+        raise PaginationInvalid("last is the id of an entry", {"last": wanted.last[:100]})
+    return number(wanted.last), wanted.count
+
+
+def listing(
+    path: str, name: str, entries: Sequence[dict[str, Any]], count: int, by: str = "id", **params: str | None
+) -> Response:
+    """A page of at most `count` entries, of which one more was asked for; with a link to the next, if it came."""
+    shown = list(entries[:count])
+    more = len(entries) > count > 0
+    headers = next_link(path, **params, n=count, last=shown[-1][by]) if more else {}
+    return json_response(200, {name: shown}, headers)

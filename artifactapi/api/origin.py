@@ -1,0 +1,60 @@
+"""Where a request comes from, and under which address this daemon is known there, behind proxies or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from artifactapi.api.site import Request
+
+Network = IPv4Network | IPv6Network
+HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+HOPS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is believed of the world outside: the networks of `proxies`; and `url`, if this daemon's own is given."""
+
+    proxies: Sequence[Network] = ()
+    url: str | None = None
+
+    def address(self, request: Request) -> str:
+        """The client's address: X-Forwarded-For is believed as far as proxies of ours have written it."""
+        address = getattr(request.client, "host", None) or "local"
+        forwarded = request.getHeader("x-forwarded-for") if self._is_proxy(address) else None
+        hops = (forwarded or "").split(",")[-HOPS:]
+        while hops and self._is_proxy(address) and is_address(hop := hops.pop().strip()):
+            address = hop
+        return address
+
+    def base(self, request: Request) -> str:
+        """scheme://host[:port] as the client knows it."""
+        if self.url is not None:
+            return self.url
+        proxied = self._is_proxy(getattr(request.client, "host", None) or "local")
+        scheme = request.getHeader("x-forwarded-proto") if proxied else None
+        if scheme not in ("http", "https"):
+            scheme = "https" if request.isSecure() else "http"
+        host = (request.getHeader("x-forwarded-host") if proxied else None) or request.getHeader("host") or ""
+        if HOST.fullmatch(host) is None:
+            here = request.getHost()
+            host = f"{getattr(here, 'host', 'localhost')}:{getattr(here, 'port', 80)}"
+        return f"{scheme}://{host}"
+
+    def _is_proxy(self, address: str) -> bool:
+        if not self.proxies or not is_address(address):
+            return False
+        parsed = ip_address(address.partition("%")[0])
+        return any(parsed in network for network in self.proxies)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address."""
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
