@@ -57,6 +57,7 @@ UPLOAD_MEMORY = 256 * 1024 * 1024
 """Bytes of uploads that wait to be a part; beyond, writers send what they have."""
 DOWNLOADS = 64
 """Connections to S3 that are kept for downloads; more are made when needed."""
+DAY = 86_400.0
 NO_ADMINISTRATOR = (
     "there is no administrator, and this address can be reached from elsewhere: give --admin-password-file, or make one"
     " with `artifactapi user add admin --admin`, or let everybody push with --allow-anonymous-push true"
@@ -204,7 +205,7 @@ class Artifactapi(Daemon):
 
     def collector(self, parts: Parts) -> Collector:
         """The collector over these parts."""
-        graces = Graces(self.config.gc_upload_grace, self.config.gc_blob_grace)
+        graces = Graces(self.config.gc_upload_grace, self.config.gc_blob_grace, self.config.audit_days * DAY)
         return Collector(parts.database, parts.store, graces, parts.metrics)
 
     async def _start_database(self) -> Database:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -34,6 +34,7 @@ class Policy:
         self._without_accounts = without_accounts
         self._principals: dict[Subject, Principal | None] = {}
         self.version = 0
+        self._turn = DeferredLock()
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._loop.clock = reactor
         self._watchers: list[Callable[[], None]] = []
@@ -61,6 +62,10 @@ class Policy:
 
     async def refresh(self) -> None:
         """Look now: whoever has changed something here wants to see it at once. Raises Unavailable."""
+        # One after the other: what an earlier look has read must not replace what a later one has.
+        await self._turn.run(lambda: Deferred.fromCoroutine(self._refresh()))
+
+    async def _refresh(self) -> None:
         version = await rows.version(self._database)
         if version == self.version:
             return

@@ -31,6 +31,7 @@ def observer(metrics: Metrics, seconds: Callable[[], float]) -> Callable[[Any], 
             seconds=took,
             request_id=request.request_id,
             route=request.route,
+            actor=getattr(request.caller, "actor", "-"),
             ended="" if request.finished or is_whole(request) else " client gone",
         )
 

@@ -48,6 +48,7 @@ class Outside:
         if not self.proxies or not is_address(address):
             return False
         parsed = ip_address(address.partition("%")[0])
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # a socket for both kinds shows IPv4 so
         return any(parsed in network for network in self.proxies)
 
 

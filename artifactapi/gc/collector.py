@@ -10,7 +10,7 @@ from time import monotonic
 from twisted.logger import Logger
 
 from artifactapi.gc import outbox, retention
-from artifactapi.metadata import garbage, runs
+from artifactapi.metadata import expiry, garbage, runs
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Backlog, Batch, Due
 from artifactapi.metadata.runs import Run
@@ -29,10 +29,11 @@ Sweep = Callable[[], Awaitable[Batch]]
 @dataclass(frozen=True, slots=True)
 class Graces:
     """Seconds that what nobody needs is kept: `uploads` for sessions and for blobs no manifest names yet, `blobs` for
-    those no image has."""
+    those no image has, `audit` for its entries."""
 
     uploads: float
     blobs: float
+    audit: float = 365 * 86_400.0
 
     @property
     def links(self) -> float:
@@ -120,6 +121,7 @@ class Collector:
             "sessions": lambda: garbage.sessions(database, graces.uploads, AT_ONCE),
             "links": lambda: database.transaction(lambda t: garbage.links(t, graces.links, AT_ONCE)),
             "blobs": lambda: database.transaction(lambda t: garbage.blobs(t, graces.blobs, AT_ONCE)),
+            "expired": lambda: expiry.expired(database, graces.audit, AT_ONCE),
             "objects": lambda: outbox.sweep(database, self._store),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -102,7 +103,7 @@ def show(by: By, events: Iterable[Event]) -> None:
         what = {name: value for name in SHOWN if (value := getattr(event, name)) is not None}
         log.info(
             "audit: {action} {what} by {actor} ({credential}) from {address} {request_id}",
-            what=" ".join(f"{name}={value}" for name, value in (what | event.detail).items()),
+            what=" ".join(f"{name}={text(value)}" for name, value in (what | event.detail).items()),
             **what,
             action=event.action,
             actor=by.actor,
@@ -110,6 +111,11 @@ def show(by: By, events: Iterable[Event]) -> None:
             address=by.address,
             request_id=by.request_id,
         )
+
+
+def text(value: object) -> str:
+    """A value on a line of the log."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 async def listing(db: Queryable, wanted: Filter, before: int | None, count: int) -> list[Entry]:

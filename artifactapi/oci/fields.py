@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from artifactapi.oci.errors import OciError, clip
+from artifactapi.oci.errors import OciError
 
 
 class FieldInvalid(OciError):
@@ -33,7 +33,7 @@ def check_object(given: object, known: Collection[str], errors: list[FieldInvali
     """`given` if it is a JSON object; unknown fields are added to `errors`. Raises FieldsInvalid."""
     if not isinstance(given, dict):
         raise FieldsInvalid([FieldInvalid("", "the body must be a JSON object")])
-    errors.extend(FieldInvalid(clip(str(f)), f"unknown field {clip(str(f))!r}") for f in given if f not in known)
+    errors.extend(FieldInvalid(str(f)[:100], f"unknown field {str(f)[:100]!r}") for f in given if f not in known)
     return given
 
 
