@@ -64,14 +64,15 @@ async def put(
 
 async def of(db: Queryable, name: ImageName, digest: Digest) -> list[str]:
     """The tags of a manifest, which gets no other until the transaction ends."""
-    rows = await db.query(
-        """WITH manifest AS (
-               SELECT m.image_id, m.digest FROM manifests m JOIN images i ON i.id = m.image_id
-               JOIN repos r ON r.id = i.repo_id
-               WHERE r.name = %s AND i.name = %s AND m.digest = %s FOR UPDATE OF m
-           )
-           SELECT t.name FROM tags t JOIN manifest m USING (image_id, digest) ORDER BY t.name""",
+    # Locked first, and looked at in a second statement, which sees the tag that the first one waited for.
+    locked = await db.query(
+        """SELECT m.image_id FROM manifests m JOIN images i ON i.id = m.image_id JOIN repos r ON r.id = i.repo_id
+           WHERE r.name = %s AND i.name = %s AND m.digest = %s FOR UPDATE OF m""",
         (name.repo, name.image, str(digest)),
+    )
+    rows = await db.query(
+        "SELECT name FROM tags WHERE image_id = ANY(%s) AND digest = %s ORDER BY name",
+        ([image for (image,) in locked], str(digest)),
     )
     return [tag for (tag,) in rows]
 
