@@ -161,6 +161,7 @@ async def test_names_do_not_follow_the_locale(onlooker):
     )
     assert {column for _, column in other} == {
         "package_type", "repo_type", "media_type", "artifact_type", "kind", "algorithm",
+        "password_hash", "private_key", "audience", "jwks_url", "created_by", "credential", "address", "request_id",
     }  # fmt: skip
 
 
