@@ -71,6 +71,16 @@ class Metrics:
             "artifactapi_database_connections", "Connections of the database pool", ("state",), registry=self._registry
         )
         self._running = Gauge("artifactapi_requests_running", "Requests under way", registry=self._registry)
+        self._upstream = Histogram(
+            "artifactapi_upstream_seconds",
+            "Requests to upstreams of remote repos, until their headers came; status is none where none came",
+            ("operation", "status"),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._remaining = Gauge(
+            "artifactapi_upstream_remaining", "Requests that the upstream allows for now", registry=self._registry
+        )
         # Finding a child by its labels costs more than counting in it.
         self._request = cache(self._latency.labels)
 
@@ -85,6 +95,12 @@ class Metrics:
     def store(self, operation: str, outcome: str, seconds: float) -> None:
         """A store operation ended."""
         self._store.labels(operation, outcome).observe(seconds)
+
+    def upstream(self, operation: str, status: int | None, seconds: float, remaining: int | None) -> None:
+        """An upstream answered; `remaining`: how many more requests it allows, if it says so."""
+        self._upstream.labels(operation, "none" if status is None else str(status)).observe(seconds)
+        if remaining is not None:
+            self._remaining.set(remaining)
 
     def common(self, sessions: float, backlog: Mapping[str, Any]) -> None:
         """What is no single process' own: open upload sessions, and a count and the seconds of its oldest by kind."""

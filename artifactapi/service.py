@@ -50,8 +50,14 @@ from artifactapi.objects.observed import Observed
 from artifactapi.objects.s3 import S3Store
 from artifactapi.objects.s3_writer import Memory
 from artifactapi.oci.errors import OciError
+from artifactapi.registry.fills import Fills
 from artifactapi.registry.registry import Registry
+from artifactapi.registry.remote import Remote
+from artifactapi.registry.uploads import Uploads
+from artifactapi.registry.upstreams import Secrets, Upstreams
+from artifactapi.registry.uses import Uses
 from artifactapi.threads import Threads
+from artifactapi.upstream.connections import Connections
 
 UPLOAD_MEMORY = 256 * 1024 * 1024
 """Bytes of uploads that wait to be a part; beyond, writers send what they have."""
@@ -100,6 +106,7 @@ class Config:
     token_seconds: int
     login_attempts: int
     audit_days: int
+    secrets_dir: Path | None
     idle_timeout: int
     start_patience: int
     drain_seconds: int
@@ -146,7 +153,12 @@ class Artifactapi(Daemon):
         """Start all parts, the listener last."""
         config, parts = self.config, await self.open()
         metrics, database, hashing, store = parts.metrics, parts.database, parts.hashing, parts.store
-        registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect, config.gc_upload_grace)
+        uses = Uses(database, self._reactor)
+        uses.start()
+        self._stops.append(uses.stop)
+        registry = self.registry = Registry.over(
+            database, store, hashing, config.s3_redirect, config.gc_upload_grace, self._remote(parts), uses
+        )
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         access = await self._start_access(database)
@@ -202,6 +214,16 @@ class Artifactapi(Daemon):
         password = secrets.token_urlsafe(18)
         await access.users.ensure_administrator("admin", password, SYSTEM)
         print(f"the first user is admin, with the password {password}", file=terminal, flush=True)
+
+    def _remote(self, parts: Parts) -> Remote:
+        """What remote repos do."""
+        connections = Connections(self._reactor)
+        self._stops.append(connections.close)
+        secrets, hashing = Secrets(self.config.secrets_dir), parts.hashing
+        upstreams = Upstreams(connections, secrets, hashing, parts.metrics.upstream, self._reactor)
+        uploads = Uploads(parts.database, parts.store, hashing)
+        fills = Fills(parts.database, parts.store, uploads, self._reactor)
+        return Remote(parts.database, hashing, upstreams, fills, self._reactor)
 
     def collector(self, parts: Parts) -> Collector:
         """The collector over these parts."""

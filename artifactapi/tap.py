@@ -202,6 +202,7 @@ OPTIONS = (
         whole(0, 1_000_000),
     ),
     Option("audit-days", "365", "days that the audit is kept", whole(1, 36_500)),
+    Option("secrets-dir", "", "directory with the passwords of upstreams, a file each", file),
     Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
     Option(
         "start-patience",

@@ -202,6 +202,7 @@ def config(dsn: str, tmp_path: Path) -> Config:
         token_seconds=900,
         login_attempts=20,
         audit_days=365,
+        secrets_dir=None,
         idle_timeout=60,
         start_patience=0,
         drain_seconds=0,

@@ -34,7 +34,7 @@ class BlobRoutes:
         digest = Digest.parse(reference)
         asking = self._blobs.promise if request.method == b"HEAD" else self._blobs.find
         blob = await asking(name, digest)
-        headers = describe(digest)
+        headers = {**describe(digest), "X-Artifact-Source": blob.source}
         if matches(request.getHeader("if-none-match"), headers["ETag"]):
             return respond(304, headers=headers)
         part = parse_range(wanted_range(request, headers["ETag"]), blob.size)
@@ -56,10 +56,9 @@ class BlobRoutes:
             return respond(code, b"", headers, OCTETS)
         if blob.content is not None:
             return respond(code, blob.content[start : start + length], headers, OCTETS)
-        assert blob.key is not None
         if (url := await self._blobs.url(blob)) is not None:
             return redirected(url, headers)
-        opening = self._blobs.open(blob.key, start, length)
+        opening = self._blobs.open(blob, start, length)
         # Detached: what a thread opens for a client that has hung up must be closed again.
         return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening))
 
@@ -93,5 +92,4 @@ def describe(digest: Digest) -> dict[str, str]:
         "ETag": f'"{digest}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": "max-age=31536000, immutable",
-        "X-Artifact-Source": "local",
     }

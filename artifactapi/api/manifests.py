@@ -30,8 +30,10 @@ class ManifestRoutes:
             "Docker-Content-Digest": stored.digest,
             "ETag": etag,
             "Content-Length": str(stored.size),
-            "X-Artifact-Source": "local",
+            "X-Artifact-Source": stored.source,
         }
+        if stored.source == "stale":
+            headers["Warning"] = '299 - "the upstream does not answer; this may not be its newest"'
         if matches(request.getHeader("if-none-match"), etag):
             return respond(304, headers=headers)
         return respond(200, stored.content, headers, stored.media_type)

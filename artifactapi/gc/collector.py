@@ -10,7 +10,7 @@ from time import monotonic
 from twisted.logger import Logger
 
 from artifactapi.gc import outbox, retention
-from artifactapi.metadata import expiry, garbage, runs
+from artifactapi.metadata import cached, expiry, garbage, runs
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Backlog, Batch, Due
 from artifactapi.metadata.runs import Run
@@ -119,6 +119,7 @@ class Collector:
             "tags": lambda: retention.tags(database, AT_ONCE),
             "manifests": lambda: retention.manifests(database, AT_ONCE),
             "sessions": lambda: garbage.sessions(database, graces.uploads, AT_ONCE),
+            "evicted": lambda: evicted(database),
             "links": lambda: database.transaction(lambda t: garbage.links(t, graces.links, AT_ONCE)),
             "blobs": lambda: database.transaction(lambda t: garbage.blobs(t, graces.blobs, AT_ONCE)),
             "expired": lambda: expiry.expired(database, graces.audit, AT_ONCE),
@@ -134,3 +135,9 @@ class Collector:
                 raise Superseded
             if not batch.seen or self._stopping:
                 return
+
+
+async def evicted(database: Database) -> Batch:
+    """What remote repos keep no longer: too old first, then too much."""
+    old = await cached.evict_old(database, AT_ONCE)
+    return old if old.seen else await cached.evict_beyond(database, AT_ONCE)

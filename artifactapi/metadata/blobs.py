@@ -15,7 +15,8 @@ from artifactapi.oci.names import ImageName
 class Blob:
     """Where a blob's bytes are: in `content`, or in the store under `key`; and its repo's setting `redirect`.
 
-    `idle`: seconds since anything was known to need it in its image; None while something is.
+    `source`: local, or hit in a remote repo. `idle`: seconds since anything was known to need it in its image; None
+    while something is. `fill`: gives the bytes of one that is on its way here.
     """
 
     digest: Digest
@@ -24,13 +25,15 @@ class Blob:
     content: bytes | None
     redirect: bool | None = None
     idle: float | None = field(default=None, compare=False)
+    source: str = "local"
+    fill: object = field(default=None, compare=False)
 
 
 Key = tuple[ImageName, Digest]
 
 FIND = """
     SELECT q.at, b.size, b.object_key, b.content, (r.settings->>'redirect')::boolean,
-           extract(epoch FROM now() - l.idle_since)::float
+           extract(epoch FROM now() - l.idle_since)::float, r.repo_type
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, digest, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     JOIN blobs b ON b.digest = q.digest JOIN image_blobs l ON l.image_id = i.id AND l.blob_id = b.id
@@ -42,8 +45,16 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
     columns = zip(*((name.repo, name.image, str(digest)) for name, digest in keys), strict=True)
     rows = await db.query(FIND, tuple(map(list, columns)))
     return {
-        keys[at - 1]: Blob(keys[at - 1][1], size, key, None if content is None else bytes(content), redirect, idle)
-        for at, size, key, content, redirect, idle in rows
+        keys[at - 1]: Blob(
+            keys[at - 1][1],
+            size,
+            key,
+            None if content is None else bytes(content),
+            redirect,
+            idle,
+            "local" if repo_type == "local" else "hit",
+        )
+        for at, size, key, content, redirect, idle, repo_type in rows
     }
 
 
@@ -64,7 +75,7 @@ async def mount(
         await db.query(
             f"""
             WITH repo AS (
-                SELECT id FROM repos WHERE name = %(repo)s FOR KEY SHARE
+                SELECT id FROM repos WHERE name = %(repo)s AND repo_type = 'local' FOR KEY SHARE
             ), blob AS (
                 UPDATE blobs b SET idle_since = now() WHERE digest = %(digest)s AND EXISTS (SELECT FROM repo)
                 AND EXISTS (

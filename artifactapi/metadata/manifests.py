@@ -13,12 +13,19 @@ from artifactapi.oci.names import ImageName, Tag
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A manifest as it was pushed."""
+    """A manifest as it was pushed, or fetched from an upstream.
+
+    `source`: local, or hit, miss or stale in a remote repo. `age`: seconds since the upstream confirmed the tag that it
+    was asked for by; `fresh`: whether that is not too long ago.
+    """
 
     digest: str
     media_type: str
     size: int
     content: bytes
+    source: str = "local"
+    age: float | None = None
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,9 @@ AT_ONCE = 64 * 1024
 memory."""
 
 FIND = """
-    SELECT q.at, m.digest, m.media_type, m.size, CASE WHEN m.size <= %s THEN m.content END, i.id
+    SELECT q.at, m.digest, m.media_type, m.size, CASE WHEN m.size <= %s THEN m.content END, i.id,
+           r.repo_type, extract(epoch FROM now() - t.checked_at)::float,
+           coalesce((r.settings->>'tag_ttl')::float, 300)
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, reference, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     LEFT JOIN tags t ON t.image_id = i.id AND t.name = q.reference
@@ -51,11 +60,15 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Stored]:
     """The manifests that digests or tags stand for in their images; those that are not there are left out."""
     columns = zip(*((name.repo, name.image, str(reference)) for name, reference in keys), strict=True)
     found = {}
-    for at, digest, media_type, size, content, image in await db.query(FIND, (AT_ONCE, *map(list, columns))):
+    for at, digest, media_type, size, content, image, repo_type, age, ttl in await db.query(
+        FIND, (AT_ONCE, *map(list, columns))
+    ):
         if content is None:
             content = await _content(db, image, digest)
         if content is not None:  # else it was deleted since
-            found[keys[at - 1]] = Stored(digest, media_type, size, bytes(content))
+            source = "local" if repo_type == "local" else "hit"
+            fresh = age is None or age <= ttl
+            found[keys[at - 1]] = Stored(digest, media_type, size, bytes(content), source, age, fresh)
     return found
 
 
@@ -69,21 +82,21 @@ async def _content(db: Queryable, image: int, digest: str) -> memoryview | None:
     return row[0] if row else None
 
 
-async def image_id(db: Queryable, name: ImageName) -> int | None:
-    """The image's id, made if need be; None if there is no such repo. It stays until the transaction ends."""
+async def image_id(db: Queryable, name: ImageName, repo_type: str = "local") -> int | None:
+    """The image's id, made if need be; None if there is no such repo of that type. It stays until the end."""
     row = await db.one(
         """
         WITH known AS (
             SELECT i.id FROM images i JOIN repos r ON r.id = i.repo_id WHERE r.name = %(repo)s AND i.name = %(image)s
-            FOR KEY SHARE OF i
+            AND r.repo_type = %(type)s FOR KEY SHARE OF i
         ), made AS (
             INSERT INTO images (repo_id, name) SELECT id, %(image)s FROM repos
-            WHERE name = %(repo)s AND NOT EXISTS (SELECT FROM known) FOR KEY SHARE
+            WHERE name = %(repo)s AND repo_type = %(type)s AND NOT EXISTS (SELECT FROM known) FOR KEY SHARE
             ON CONFLICT (repo_id, name) DO UPDATE SET name = excluded.name RETURNING id
         )
         SELECT id FROM known UNION ALL SELECT id FROM made
         """,
-        {"repo": name.repo, "image": name.image},
+        {"repo": name.repo, "image": name.image, "type": repo_type},
     )
     return row[0] if row else None
 

@@ -33,12 +33,12 @@ COLUMNS = 'id, algorithm, object_key, "offset", content, hash_state, store_state
 MINE = "id = %(id)s AND image = %(image)s AND repo_id = (SELECT id FROM repos WHERE name = %(repo)s)"
 
 
-async def start(db: Queryable, session: Session) -> bool:
-    """Insert it; False if its repo does not exist."""
+async def start(db: Queryable, session: Session, repo_type: str = "local") -> bool:
+    """Insert it; False if there is no such repo of that type."""
     return bool(
         await db.query(
             "INSERT INTO upload_sessions (id, repo_id, image, algorithm, object_key, fence)"
-            " SELECT %s, id, %s, %s, %s, %s FROM repos WHERE name = %s FOR KEY SHARE RETURNING id",
+            " SELECT %s, id, %s, %s, %s, %s FROM repos WHERE name = %s AND repo_type = %s FOR KEY SHARE RETURNING id",
             (
                 str(session.id),
                 session.name.image,
@@ -46,6 +46,7 @@ async def start(db: Queryable, session: Session) -> bool:
                 session.key,
                 session.fence,
                 session.name.repo,
+                repo_type,
             ),
         )
     )

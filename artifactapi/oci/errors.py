@@ -195,6 +195,20 @@ class TooManyRequests(OciError):
     status = 429
 
 
+class BadGateway(OciError):
+    """The upstream of a remote repo cannot be reached, or does not do what it must."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+    status = 502
+
+
+class GatewayTimeout(OciError):
+    """The upstream of a remote repo does not answer in time."""
+
+    code = "UPSTREAM_UNAVAILABLE"
+    status = 504
+
+
 class Unavailable(OciError):
     """The database or the store does not answer now; the same request may succeed later."""
 

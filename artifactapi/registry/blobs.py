@@ -13,7 +13,11 @@ from artifactapi.objects.interface import IObjectReader, IObjectStore
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import BlobUnknown
 from artifactapi.oci.names import ImageName
+from artifactapi.registry.fill import Fill
+from artifactapi.registry.fills import open_blob
+from artifactapi.registry.remote import Remote
 from artifactapi.registry.repos import Repos
+from artifactapi.registry.uses import Uses
 
 URL_SECONDS = 1200
 """How long a client may take to begin with a download that it was sent to; Docker's own registry gives as long."""
@@ -22,7 +26,18 @@ URL_SECONDS = 1200
 class Blobs:
     """A blob is served only by images it is linked to, and the database alone says which."""
 
-    def __init__(self, database: Database, store: IObjectStore, repos: Repos, redirect: bool, lease: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: IObjectStore,
+        repos: Repos,
+        redirect: bool,
+        lease: float,
+        remote: Remote | None = None,
+        uses: Uses | None = None,
+    ) -> None:
+        self._remote = remote
+        self._uses = uses
         self._redirect = redirect
         self._lease = lease
         self._database = database
@@ -32,11 +47,17 @@ class Blobs:
 
     async def find(self, name: ImageName, digest: Digest) -> Blob:
         """Where the blob's bytes are (end-point 2). Raises BlobUnknown, NameUnknown."""
-        blob = await self._lookups.get((name, digest))
-        if blob is None:
-            await self._repos.require(name)
-            raise unknown(digest)
+        blob = await self._lookups.get((name, digest)) or await self._elsewhere(name, digest)
+        if self._uses is not None and blob.source != "local":
+            self._uses.add(name, str(digest))
         return blob
+
+    async def _elsewhere(self, name: ImageName, digest: Digest) -> Blob:
+        repo = await self._repos.require(name)
+        if repo.repo_type != "remote" or self._remote is None:
+            raise unknown(digest)
+        found = await self._remote.blob(repo, name, digest)
+        return found if isinstance(found, Blob) else Blob(digest, found.size, None, None, source="miss", fill=found)
 
     async def promise(self, name: ImageName, digest: Digest) -> Blob:
         """The blob, which stays in the image for `lease` seconds from now on, manifest or not (end-point 2, HEAD).
@@ -56,9 +77,11 @@ class Blobs:
             return None
         return await self._store.url(blob.key, URL_SECONDS)
 
-    async def open(self, key: str, start: int, length: int) -> IObjectReader:
-        """`length` bytes from `start` on of a blob's object. Raises ObjectMissing."""
-        return await self._store.open(key, start, length)
+    async def open(self, blob: Blob, start: int, length: int) -> IObjectReader:
+        """`length` bytes from `start` on of a blob, as they come if it is on its way. Raises ObjectMissing."""
+        if isinstance(blob.fill, Fill):
+            return blob.fill.reader(start, length)
+        return await open_blob(self._store, blob, start, length)
 
     async def mount(self, name: ImageName, digest: Digest, source: ImageName | None, visible: Visible = ()) -> bool:
         """Link a blob that `source` (None: any image that may be seen) has; end-point 11.

@@ -15,11 +15,13 @@ from artifactapi.metadata.lookups import Lookups
 from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown, ManifestUnknown
 from artifactapi.oci.globs import matches
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
-from artifactapi.registry.repos import Repos
+from artifactapi.registry.remote import Remote
+from artifactapi.registry.repos import Repos, read_only
+from artifactapi.registry.uses import Uses
 from artifactapi.threads import Threads
 
 SMALL = 64 * 1024
@@ -29,7 +31,11 @@ SMALL = 64 * 1024
 class Manifests:
     """Manifests are kept byte for byte, and accepted only if all they name is there."""
 
-    def __init__(self, database: Database, threads: Threads, repos: Repos) -> None:
+    def __init__(
+        self, database: Database, threads: Threads, repos: Repos, remote: Remote | None = None, uses: Uses | None = None
+    ) -> None:
+        self._remote = remote
+        self._uses = uses
         self._database = database
         self._threads = threads
         self._repos = repos
@@ -38,10 +44,17 @@ class Manifests:
     async def get(self, name: ImageName, reference: Digest | Tag) -> Stored:
         """The manifest as it was pushed (end-point 3): one statement. Raises ManifestUnknown, NameUnknown."""
         stored = await self._lookups.get((name, reference))
-        if stored is None:
-            await self._repos.require(name)
-            raise unknown(reference)
+        if stored is None or not stored.fresh:
+            stored = await self._elsewhere(name, reference, stored)
+        if self._uses is not None and stored.source != "local":
+            self._uses.add(name, stored.digest)
         return stored
+
+    async def _elsewhere(self, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
+        repo = await self._repos.require(name)
+        if repo.repo_type == "remote" and self._remote is not None:
+            return await self._remote.manifest(repo, name, reference, known)
+        raise unknown(reference)
 
     async def put(
         self,
@@ -65,7 +78,8 @@ class Manifests:
         async def work(transaction: Transaction) -> None:
             image = await rows.image_id(transaction, name)
             if image is None:
-                raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+                await self._repos.require(name)  # a repo that takes no writes, or none at all
+                raise read_only(name.repo)
             await require_references(transaction, image, manifest)
             await rows.put(transaction, image, digest, manifest, content)
             events = await put_tags(transaction, name, image, names, digest) if names else []

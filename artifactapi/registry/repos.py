@@ -12,10 +12,11 @@ from artifactapi.metadata.repos import Repo, Usage
 from artifactapi.oci.errors import NameUnknown, OciError, Unsupported
 from artifactapi.oci.fields import FieldInvalid, FieldsInvalid, check_object
 from artifactapi.oci.names import ImageName, parse_repo_name
+from artifactapi.registry import remote_settings
 from artifactapi.registry.settings import MISTAKES
 
 PACKAGE_TYPES = ("docker",)
-REPO_TYPES = ("local",)
+REPO_TYPES = ("local", "remote")
 FIELDS = ("name", "package_type", "repo_type", "settings")
 
 
@@ -69,9 +70,12 @@ class Repos:
 
     async def change(self, name: str, fields: object, by: By = SYSTEM) -> Repo:
         """Merge `settings` over the repo's; null takes one out. Raises FieldsInvalid, NameUnknown."""
-        settings = checked_change(name, fields)
 
         async def work(transaction: Transaction) -> Repo:
+            there = await rows.find(transaction, name)
+            if there is None:
+                raise unknown(name)
+            settings = checked_change(there, fields)
             repo = await rows.change(transaction, name, settings)
             if repo is None:
                 raise unknown(name)
@@ -104,6 +108,8 @@ class Repos:
     async def require_delete(self, name: ImageName) -> Repo:
         """The repo lets content be deleted. Raises NameUnknown, Unsupported."""
         repo = await self.require(name)
+        if repo.repo_type != "local":
+            raise read_only(repo.name)
         if repo.settings.get("allow_delete") is False:
             raise Unsupported(f"deletion is off in repo {repo.name!r}", {"name": str(name)})
         return repo
@@ -121,37 +127,47 @@ def checked(fields: object) -> tuple[str, str, str, dict[str, Any]]:
     for field, known in (("package_type", PACKAGE_TYPES), ("repo_type", REPO_TYPES)):
         if given.get(field) not in known:
             errors.append(FieldInvalid(field, f"{field} must be one of: {', '.join(known)}"))
-    settings = check_settings(given.get("settings", {}), errors)
+    settings = check_settings(given.get("settings", {}), given.get("repo_type"), errors)
+    if given.get("repo_type") == "remote" and settings.get("upstream") is None:
+        errors.append(FieldInvalid("settings.upstream", "a remote repo needs an upstream"))
     if errors:
         raise FieldsInvalid(errors)
     kept = {key: value for key, value in settings.items() if value is not None}
     return str(name), given["package_type"], given["repo_type"], kept
 
 
-def checked_change(name: str, fields: object) -> dict[str, Any]:
+def checked_change(repo: Repo, fields: object) -> dict[str, Any]:
     """The settings to merge. Raises FieldsInvalid."""
     errors: list[FieldInvalid] = []
     given = check_object(fields, FIELDS, errors)
     for field in FIELDS[:3]:
-        if field in given and not (field == "name" and given[field] == name):
+        if field in given and not (field == "name" and given[field] == repo.name):
             errors.append(FieldInvalid(field, f"{field} cannot be changed"))
-    settings = check_settings(given.get("settings", {}), errors)
+    settings = check_settings(given.get("settings", {}), repo.repo_type, errors)
+    if "upstream" in settings and settings["upstream"] is None and repo.repo_type == "remote":
+        errors.append(FieldInvalid("settings.upstream", "a remote repo needs an upstream"))
     if errors:
         raise FieldsInvalid(errors)
     return settings
 
 
-def check_settings(settings: object, errors: list[FieldInvalid]) -> dict[str, Any]:
-    """`settings` if each is known and of its type; null means: not set."""
+def check_settings(settings: object, repo_type: object, errors: list[FieldInvalid]) -> dict[str, Any]:
+    """`settings` if each is one of such a repo, and of its type; null means: not set."""
     if not isinstance(settings, dict):
         errors.append(FieldInvalid("settings", "settings must be a JSON object"))
         return {}
+    mistakes = MISTAKES | remote_settings.MISTAKES if repo_type == "remote" else MISTAKES
     for key, value in settings.items():
-        if key not in MISTAKES:
+        if key not in mistakes:
             errors.append(FieldInvalid(f"settings.{key[:100]}", f"unknown setting {key[:100]!r}"))
-        elif value is not None and (mistake := MISTAKES[key](value)) is not None:
+        elif value is not None and (mistake := mistakes[key](value)) is not None:
             errors.append(FieldInvalid(f"settings.{key}", mistake))
     return settings
+
+
+def read_only(name: str) -> Unsupported:
+    """The error for a write to a repo that only shows what others have."""
+    return Unsupported(f"repo {name!r} takes no writes: it shows what its upstream has", {"name": name})
 
 
 def unknown(name: str) -> NameUnknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from artifactapi.oci.globs import is_tag_glob
 from artifactapi.registry import retention
@@ -34,7 +34,7 @@ def immutable_tags(value: object) -> str | None:
     return f'immutable_tags must be a list of at most {MOST} patterns like "v*"'
 
 
-MISTAKES: Mapping[str, Callable[[object], str | None]] = {
+MISTAKES: dict[str, Callable[[object], str | None]] = {
     "allow_delete": switch("allow_delete"),
     "anonymous_pull": switch("anonymous_pull"),
     "immutable_tags": immutable_tags,

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from twisted.logger import Logger
 
+from artifactapi.metadata import repos as repo_rows
 from artifactapi.metadata import uploads as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.patient import Patient
@@ -24,6 +25,7 @@ from artifactapi.oci.errors import (
 from artifactapi.oci.hashing import Hasher
 from artifactapi.oci.names import ImageName
 from artifactapi.registry.intake import Body, ClientGone, Intake, resume
+from artifactapi.registry.repos import read_only
 from artifactapi.threads import Threads
 
 log = Logger()
@@ -37,11 +39,15 @@ class Uploads:
         self._store = store
         self._hashing = hashing
 
-    async def start(self, name: ImageName, algorithm: str = "sha256", fence: int = 0) -> Session:
-        """A new session (end-point 4a). Raises NameUnknown."""
+    async def start(
+        self, name: ImageName, algorithm: str = "sha256", fence: int = 0, repo_type: str = "local"
+    ) -> Session:
+        """A new session (end-point 4a) in a repo of that type. Raises NameUnknown, Unsupported."""
         key = uuid4()
         session = Session(uuid4(), name, algorithm, f"blobs/{key.hex[:2]}/{key}", fence=fence)
-        if not await rows.start(self._database, session):
+        if not await rows.start(self._database, session, repo_type):
+            if await repo_rows.find(self._database, name.repo) is not None:
+                raise read_only(name.repo)
             raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
         return session
 

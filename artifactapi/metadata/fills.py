@@ -1,0 +1,54 @@
+"""Rows of blobs that are being fetched from an upstream: of all replicas, one fetches."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from artifactapi.metadata.database import Queryable
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.names import ImageName
+
+MINE = "repo_id = (SELECT id FROM repos WHERE name = %(repo)s) AND image = %(image)s AND digest = %(digest)s"
+
+
+async def take(db: Queryable, name: ImageName, digest: Digest, session: UUID, seconds: float) -> UUID | None:
+    """The session to fetch into, for whoever may fetch for `seconds` from now on: `session`, or that of a replica
+    which is not heard of any more. None while another one fetches."""
+    row = await db.one(
+        """INSERT INTO fills (repo_id, image, digest, session_id, lease_until)
+           SELECT id, %(image)s, %(digest)s, %(session)s, now() + make_interval(secs => %(seconds)s)
+           FROM repos WHERE name = %(repo)s
+           ON CONFLICT (repo_id, image, digest) DO UPDATE SET lease_until = excluded.lease_until
+           WHERE fills.lease_until < now() RETURNING session_id""",
+        {**_key(name, digest), "session": str(session), "seconds": seconds},
+    )
+    return UUID(row[0]) if row else None
+
+
+async def renew(db: Queryable, name: ImageName, digest: Digest, session: UUID, seconds: float) -> None:
+    """Go on fetching for `seconds` from now on."""
+    await db.query(
+        f"UPDATE fills SET lease_until = now() + make_interval(secs => %(seconds)s) WHERE {MINE}"
+        " AND session_id = %(session)s",
+        {**_key(name, digest), "session": str(session), "seconds": seconds},
+    )
+
+
+async def release(db: Queryable, name: ImageName, digest: Digest, session: UUID) -> None:
+    """Nobody fetches into that session any more."""
+    await db.query(
+        f"DELETE FROM fills WHERE {MINE} AND session_id = %(session)s",
+        {**_key(name, digest), "session": str(session)},
+    )
+
+
+async def restart(db: Queryable, name: ImageName, digest: Digest, old: UUID, new: UUID) -> None:
+    """Fetch into another session: the old one is gone."""
+    await db.query(
+        f"UPDATE fills SET session_id = %(new)s WHERE {MINE} AND session_id = %(old)s",
+        {**_key(name, digest), "old": str(old), "new": str(new)},
+    )
+
+
+def _key(name: ImageName, digest: Digest) -> dict[str, object]:
+    return {"repo": name.repo, "image": name.image, "digest": str(digest)}

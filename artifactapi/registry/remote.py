@@ -1,0 +1,194 @@
+"""Remote repos: what is not here, or not fresh, is fetched from the upstream, and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from artifactapi.metadata import cached
+from artifactapi.metadata import manifests as rows
+from artifactapi.metadata import tags as tag_rows
+from artifactapi.metadata.blobs import Blob
+from artifactapi.metadata.database import Database, Transaction
+from artifactapi.metadata.manifests import Stored
+from artifactapi.metadata.repos import Repo
+from artifactapi.metadata.tags import Listing
+from artifactapi.oci.digest import Digest, digest_of
+from artifactapi.oci.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
+from artifactapi.oci.manifest import Manifest, parse_manifest
+from artifactapi.oci.names import ImageName, Tag
+from artifactapi.oci.ranges import Page
+from artifactapi.registry.fill import Fill
+from artifactapi.registry.fills import Fills
+from artifactapi.registry.upstreams import Source, Upstreams, told
+from artifactapi.shield import Shared
+from artifactapi.threads import Threads
+from artifactapi.upstream import upstream
+from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
+
+MOST_MISSES = 10_000
+T = TypeVar("T")
+Question = tuple[ImageName, str]
+
+
+class Misses:
+    """What an upstream did not have, for a while."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._until: dict[Question, float] = {}
+
+    def __contains__(self, question: Question) -> bool:
+        return bool(self._until.get(question, 0.0) > self._reactor.seconds())
+
+    def add(self, question: Question, seconds: float) -> None:
+        """It is not there, for so long."""
+        if len(self._until) >= MOST_MISSES:
+            self._until.clear()
+        self._until[question] = self._reactor.seconds() + seconds
+
+
+class Remote:
+    """What a remote repo does when the rows have no answer, or an old one."""
+
+    def __init__(self, database: Database, threads: Threads, upstreams: Upstreams, fills: Fills, reactor: Any) -> None:
+        self._database = database
+        self._threads = threads
+        self._upstreams = upstreams
+        self._fills = fills
+        self._misses = Misses(reactor)
+        self._fetching: Shared[Question, Stored] = Shared()
+
+    async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
+        """The manifest; `known` is what the tag stood for when the upstream was asked last.
+
+        Raises ManifestUnknown, Denied, TooManyRequests, BadGateway, GatewayTimeout.
+        """
+        source, question = await self._upstreams.of(repo), (name, str(reference))
+        if not source.settings.takes(name, tag_of(reference)) or question in self._misses:
+            raise no_manifest(reference)
+        try:
+            source.check()
+            return await self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
+        except NotThere:
+            self._misses.add(question, source.settings.negative_ttl)
+            if known is not None and isinstance(reference, Tag):
+                await tag_rows.delete(self._database, name, reference)
+            raise no_manifest(reference) from None
+        except UpstreamError as error:
+            if known is not None and is_usable(known, error, source):
+                return replace(known, source="stale")
+            raise told(error) from None
+
+    async def blob(self, repo: Repo, name: ImageName, digest: Digest) -> Blob | Fill:
+        """The blob on its way here. Raises BlobUnknown, and what `manifest` does."""
+        source, question = await self._upstreams.of(repo), (name, str(digest))
+        if not source.settings.takes(name, None) or question in self._misses:
+            raise no_blob(digest)
+        try:
+            source.check()
+            return await self._asked(source, self._fills.get(source, name, digest))
+        except NotThere:
+            self._misses.add(question, source.settings.negative_ttl)
+            raise no_blob(digest) from None
+        except UpstreamError as error:
+            raise told(error) from None
+
+    async def tags(self, repo: Repo, name: ImageName, page: Page) -> Listing:
+        """A page of the upstream's tags; of those that are cached, if it does not answer."""
+        source = await self._upstreams.of(repo)
+        if not source.settings.takes(name, None):
+            raise NameUnknown("no such image", {"name": str(name)})
+        try:
+            source.check()
+            found = await self._asked(source, source.upstream.tags(name.image, page.count, page.last))
+        except NotThere:
+            raise NameUnknown("no such image", {"name": str(name)}) from None
+        except UpstreamError as error:
+            listing = await tag_rows.listing(self._database, name, page.last, page.count)
+            if listing is None:
+                raise told(error) from None
+            return listing
+        names = [tag.name for tag in found.tags if source.settings.takes(name, tag.name)]
+        last = found.tags[-1].name if found.tags else ""
+        return Listing(json.dumps(names), last, found.more)
+
+    async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> list[dict[str, Any]] | None:
+        """What the upstream says refers to a manifest; None if it has no such API, or does not answer."""
+        source = await self._upstreams.of(repo)
+        if not source.settings.takes(name, None):
+            return []
+        try:
+            source.check()
+            return await self._asked(source, source.upstream.referrers(name.image, subject))
+        except UpstreamError:
+            return None
+
+    async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
+        if known is not None and isinstance(reference, Tag):
+            head = await self._asked(source, source.upstream.head(name.image, reference))
+            if head.digest is not None and str(head.digest) == known.digest:
+                await cached.confirm(self._database, name, reference, head.digest)
+                return replace(known, source="hit", age=0.0, fresh=True)
+        found = await self._asked(source, source.upstream.manifest(name.image, reference))
+        assert found is not None
+        return await self._keep(name, reference, found)
+
+    async def _keep(self, name: ImageName, reference: Digest | Tag, found: upstream.Manifest) -> Stored:
+        digest, manifest = await self._threads.run(checked, reference, found)
+
+        async def work(transaction: Transaction) -> None:
+            image = await rows.image_id(transaction, name, "remote")
+            if image is None:
+                raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+            await rows.put(transaction, image, digest, manifest, found.content)
+            if isinstance(reference, Tag):
+                await tag_rows.put(transaction, image, [reference.name], digest)
+                await cached.checked(transaction, image, reference.name)
+
+        await self._database.transaction(work)
+        return Stored(str(digest), manifest.media_type, len(found.content), found.content, "miss")
+
+    async def _asked(self, source: Source, asking: Awaitable[T]) -> T:
+        try:
+            answer = await asking
+        except UpstreamError as error:
+            source.failed(error)
+            raise
+        source.worked()
+        return answer
+
+
+def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, Manifest]:
+    """Its digest, and what it says. For a thread. Raises Broken for one that is not what was asked for."""
+    algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
+    digest = digest_of(found.content, algorithm)
+    said = reference if isinstance(reference, Digest) else found.digest
+    if said is not None and said.algorithm == algorithm and said != digest:
+        raise Broken("malformed", "the manifest does not have its digest")
+    try:
+        return digest, parse_manifest(found.content, found.media_type or None)
+    except ManifestInvalid:
+        raise Broken("malformed", "the manifest is none that we know") from None
+
+
+def is_usable(known: Stored, error: UpstreamError, source: Source) -> bool:
+    """Whether an old answer is better than this error."""
+    return isinstance(error, Broken | Limited) and (known.age or 0.0) <= source.settings.max_stale
+
+
+def tag_of(reference: Digest | Tag) -> str | None:
+    """The tag's name; None for a digest."""
+    return reference.name if isinstance(reference, Tag) else None
+
+
+def no_manifest(reference: Digest | Tag) -> ManifestUnknown:
+    """The error for a manifest that neither this repo nor its upstream has."""
+    return ManifestUnknown("manifest unknown to this image", {"reference": str(reference)})
+
+
+def no_blob(digest: Digest) -> BlobUnknown:
+    """The error for a blob that neither this repo nor its upstream has."""
+    return BlobUnknown("blob unknown to this image", {"digest": str(digest)})
