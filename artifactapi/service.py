@@ -29,6 +29,7 @@ from artifactapi.api.grants import GrantRoutes
 from artifactapi.api.guard import Guard
 from artifactapi.api.health import Health
 from artifactapi.api.keys import KeyRoutes
+from artifactapi.api.limits import Limits
 from artifactapi.api.origin import Network, Outside
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
@@ -38,6 +39,7 @@ from artifactapi.api.tokens import TokenListRoutes
 from artifactapi.api.users import UserRoutes
 from artifactapi.api.v2 import V2
 from artifactapi.daemon import Daemon, StartError
+from artifactapi.descriptors import make_room
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata.audit import SYSTEM
 from artifactapi.metadata.database import Database
@@ -101,6 +103,11 @@ class Config:
     login_attempts: int
     audit_days: int
     idle_timeout: int
+    max_connections: int
+    max_header_size: int
+    header_timeout: int
+    min_body_rate: int
+    max_blob_size: int
     start_patience: int
     drain_seconds: int
     shutdown_grace: int
@@ -146,7 +153,9 @@ class Artifactapi(Daemon):
         """Start all parts, the listener last."""
         config, parts = self.config, await self.open()
         metrics, database, hashing, store = parts.metrics, parts.database, parts.hashing, parts.store
-        registry = self.registry = Registry.over(database, store, hashing, config.s3_redirect, config.gc_upload_grace)
+        registry = self.registry = Registry.over(
+            database, store, hashing, config.s3_redirect, config.gc_upload_grace, config.max_blob_size
+        )
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
         access = await self._start_access(database)
@@ -171,7 +180,7 @@ class Artifactapi(Daemon):
         self.endpoints = [endpoint for part in routes for endpoint in part.endpoints]
         self.v2 = V2(registry, downloads, guard)
         root = Root(self.v2, application(self.endpoints, guard))
-        site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
+        site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, self._limits())
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
 
@@ -207,6 +216,15 @@ class Artifactapi(Daemon):
         """The collector over these parts."""
         graces = Graces(self.config.gc_upload_grace, self.config.gc_blob_grace, self.config.audit_days * DAY)
         return Collector(parts.database, parts.store, graces, parts.metrics)
+
+    def _limits(self) -> Limits:
+        config = self.config
+        connections = make_room(config.max_connections)
+        if connections < config.max_connections:
+            log.info("at most {count} connections: file descriptors (ulimit -n) do for no more", count=connections)
+        return Limits(
+            connections, config.max_header_size, config.header_timeout, config.idle_timeout, config.min_body_rate
+        )
 
     async def _start_database(self) -> Database:
         url = self.config.database_url or await self._start_embedded(self.config.data_dir)

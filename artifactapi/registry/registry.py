@@ -28,14 +28,21 @@ class Registry:
 
     @classmethod
     def over(
-        cls, database: Database, store: IObjectStore, hashing: Threads, redirect: bool = False, lease: float = 86_400
+        cls,
+        database: Database,
+        store: IObjectStore,
+        hashing: Threads,
+        redirect: bool = False,
+        lease: float = 86_400,
+        largest: int = 0,
     ) -> Registry:
         """The registry over these parts; `redirect`: pulls go to the store, where a repo does not say otherwise;
-        `lease`: seconds that a blob stays when a client was told that it is there."""
+        `lease`: seconds that a blob stays when a client was told that it is there; `largest`: bytes that a blob may
+        have, 0: any number."""
         repos = Repos(database)
         return cls(
             repos,
-            Uploads(database, store, hashing),
+            Uploads(database, store, hashing, largest),
             Blobs(database, store, repos, redirect, lease),
             Manifests(database, hashing, repos),
             Tags(database),
