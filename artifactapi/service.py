@@ -29,6 +29,7 @@ from artifactapi.api.grants import GrantRoutes
 from artifactapi.api.guard import Guard
 from artifactapi.api.health import Health
 from artifactapi.api.keys import KeyRoutes
+from artifactapi.api.limits import Limits
 from artifactapi.api.origin import Network, Outside
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
@@ -38,6 +39,7 @@ from artifactapi.api.tokens import TokenListRoutes
 from artifactapi.api.users import UserRoutes
 from artifactapi.api.v2 import V2
 from artifactapi.daemon import Daemon, StartError
+from artifactapi.descriptors import make_room
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata.audit import SYSTEM
 from artifactapi.metadata.database import Database
@@ -50,6 +52,7 @@ from artifactapi.objects.observed import Observed
 from artifactapi.objects.s3 import S3Store
 from artifactapi.objects.s3_writer import Memory
 from artifactapi.oci.errors import OciError
+from artifactapi.registry.elsewhere import Elsewhere
 from artifactapi.registry.fills import Fills
 from artifactapi.registry.registry import Registry
 from artifactapi.registry.remote import Remote
@@ -108,6 +111,11 @@ class Config:
     audit_days: int
     secrets_dir: Path | None
     idle_timeout: int
+    max_connections: int
+    max_header_size: int
+    header_timeout: int
+    min_body_rate: int
+    max_blob_size: int
     start_patience: int
     drain_seconds: int
     shutdown_grace: int
@@ -153,11 +161,14 @@ class Artifactapi(Daemon):
         """Start all parts, the listener last."""
         config, parts = self.config, await self.open()
         metrics, database, hashing, store = parts.metrics, parts.database, parts.hashing, parts.store
-        uses = Uses(database, self._reactor)
-        uses.start()
-        self._stops.append(uses.stop)
         registry = self.registry = Registry.over(
-            database, store, hashing, config.s3_redirect, config.gc_upload_grace, self._remote(parts), uses
+            database,
+            store,
+            hashing,
+            config.s3_redirect,
+            config.gc_upload_grace,
+            config.max_blob_size,
+            self._start_elsewhere(parts),
         )
         for repo in config.repos:
             await registry.repos.ensure(repo.name, repo.package_type, repo.repo_type)
@@ -183,7 +194,7 @@ class Artifactapi(Daemon):
         self.endpoints = [endpoint for part in routes for endpoint in part.endpoints]
         self.v2 = V2(registry, downloads, guard)
         root = Root(self.v2, application(self.endpoints, guard))
-        site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, config.idle_timeout)
+        site = self.site = Site(root, observer(metrics, self._reactor.seconds), self._reactor, self._limits())
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
 
@@ -215,20 +226,29 @@ class Artifactapi(Daemon):
         await access.users.ensure_administrator("admin", password, SYSTEM)
         print(f"the first user is admin, with the password {password}", file=terminal, flush=True)
 
-    def _remote(self, parts: Parts) -> Remote:
-        """What remote repos do."""
-        connections = Connections(self._reactor)
-        self._stops.append(connections.close)
+    def _start_elsewhere(self, parts: Parts) -> Elsewhere:
+        """What is asked where a repo is not local."""
+        uses, connections = Uses(parts.database, self._reactor), Connections(self._reactor)
+        uses.start()
+        self._stops += [connections.close, uses.stop]
         secrets, hashing = Secrets(self.config.secrets_dir), parts.hashing
         upstreams = Upstreams(connections, secrets, hashing, parts.metrics.upstream, self._reactor)
-        uploads = Uploads(parts.database, parts.store, hashing)
-        fills = Fills(parts.database, parts.store, uploads, self._reactor)
-        return Remote(parts.database, hashing, upstreams, fills, self._reactor)
+        fills = Fills(parts.database, parts.store, Uploads(parts.database, parts.store, hashing), self._reactor)
+        return Elsewhere(Remote(parts.database, hashing, upstreams, fills, self._reactor), uses)
 
     def collector(self, parts: Parts) -> Collector:
         """The collector over these parts."""
         graces = Graces(self.config.gc_upload_grace, self.config.gc_blob_grace, self.config.audit_days * DAY)
         return Collector(parts.database, parts.store, graces, parts.metrics)
+
+    def _limits(self) -> Limits:
+        config = self.config
+        connections = make_room(config.max_connections)
+        if connections < config.max_connections:
+            log.info("at most {count} connections: file descriptors (ulimit -n) do for no more", count=connections)
+        return Limits(
+            connections, config.max_header_size, config.header_timeout, config.idle_timeout, config.min_body_rate
+        )
 
     async def _start_database(self) -> Database:
         url = self.config.database_url or await self._start_embedded(self.config.data_dir)

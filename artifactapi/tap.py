@@ -161,7 +161,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     """A whole number between two bounds."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and least <= int(text) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
             raise ValueError(f"must be a whole number from {least} to {most}")
         return int(text)
 
@@ -204,6 +204,11 @@ OPTIONS = (
     Option("audit-days", "365", "days that the audit is kept", whole(1, 36_500)),
     Option("secrets-dir", "", "directory with the passwords of upstreams, a file each", file),
     Option("idle-timeout", "60", "seconds a connection may send nothing before it is closed", whole(1, 86_400)),
+    Option("max-connections", "10000", "connections at a time, of each process; 0: as many as can be", whole(0, 10**6)),
+    Option("max-header-size", "32768", "bytes of a request's head", whole(1024, 1024**2)),
+    Option("header-timeout", "30", "seconds in which a request's head must be whole", whole(1, 86_400)),
+    Option("min-body-rate", "128", "bytes a second that a body must have, over a minute; 0: any", whole(0, 10**9)),
+    Option("max-blob-size", "0", "bytes of a blob; 0: any number", whole(0, 10**15)),
     Option(
         "start-patience",
         "60",

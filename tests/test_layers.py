@@ -21,7 +21,7 @@ LAYERS = (
     ("objects", "metadata", "upstream"),
     ("oci",),
 )
-LEAVES = ("threads", "shield", "metrics", "logs", "__init__")
+LEAVES = ("threads", "shield", "metrics", "logs", "descriptors", "__init__")
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(ROOT.rglob("*.py"))
 

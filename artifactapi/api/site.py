@@ -12,19 +12,25 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.web import http, server
 
 from artifactapi import __version__
 from artifactapi.api.body import Body, Waiting
+from artifactapi.api.channel import Channel, bounded
+from artifactapi.api.limits import Limits
 from artifactapi.oci import errors
+from artifactapi.oci.errors import OciError, Unavailable
 
-BUFFER = 512 * 1024
-"""Bytes of one recv() while a large body comes; Twisted's 64 KiB cost a third more CPU."""
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-TLS_HANDSHAKE = b"\x16\x03"
 SERVER = b"artifactapi/" + __version__.encode()
+PROBES = (b"/healthz", b"/readyz")
+"""What a process that is full answers all the same: see Channel."""
+TICK_SECONDS = 1.0
+log = Logger()
 
 
 class Request(server.Request):
@@ -40,7 +46,7 @@ class Request(server.Request):
     request_id = ""
     # While a thread sends a file by itself: only it knows how much the client got.
     sending = False
-    _begun = False
+    begun = False
     _drain_timer: IDelayedCall | None = None
 
     def gotLength(self, length: int | None) -> None:
@@ -55,7 +61,7 @@ class Request(server.Request):
 
     def begin(self, command: bytes, path: bytes, version: bytes) -> None:
         """Dispatch, with or without a body to come."""
-        self._begun = True
+        self.begun = True
         self.started = self.channel.site.reactor.seconds()
         self.method, self.uri, self.clientproto = command, path, version
         self.path, _, query = path.partition(b"?")
@@ -64,14 +70,14 @@ class Request(server.Request):
         self.request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self.site = self.channel.site
         self.site.active.add(self)
-        if self.site.draining:
+        if self.site.draining or self.channel.surplus:
             self.channel.persistent = False  # and its answer says so: no request is lost to a closing connection
         self.process()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is complete."""
         self.body.finish()
-        if not self._begun:
+        if not self.begun:
             self.begin(command, path, version)
         elif self._drain_timer is not None:
             self._end_drain()
@@ -82,6 +88,9 @@ class Request(server.Request):
         self.setHeader(b"server", SERVER)
         self.setHeader(b"date", http.datetimeToString())
         self.setHeader(b"x-request-id", self.request_id.encode())
+        if self.channel.surplus and self.path not in PROBES and self.site.is_over():
+            self._refuse(self.site.too_many())
+            return
         self.prepath: list[bytes] = []
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         self.render(self.site.resource)
@@ -111,7 +120,7 @@ class Request(server.Request):
         """The client hung up. What has come of its body can still be read: an upload keeps it."""
         self._end_drain()
         self._disconnected = True  # first: a reader that is told below may answer at once
-        if self._begun:
+        if self.begun:
             self.body.lose()
         super().connectionLost(reason)
         if not self.sending:
@@ -124,13 +133,27 @@ class Request(server.Request):
 
     def is_held(self) -> bool:
         """Whether the client sends nothing because we take nothing."""
-        return self._begun and self.body.paused
+        return self.begun and self.body.paused
+
+    def tick(self) -> None:
+        """A second has passed: a body that comes too slowly is not waited for any longer."""
+        if self.body.is_slow(self.site.limits.body_rate):
+            self.body.give_up()
 
     def ended(self) -> None:
         """Tell the site, once."""
-        if self._begun and self in self.site.active:
+        if self.begun and self in self.site.active:
             self.site.active.discard(self)
             self.site.observe(self)
+
+    def _refuse(self, error: OciError) -> None:
+        body = errors.body([error])
+        self.setResponseCode(error.status)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **error.headers}
+        for name, value in headers.items():
+            self.setHeader(name, value)
+        self.write(body)
+        self.finish()
 
     def _abandon(self) -> None:
         self._end_drain()
@@ -142,78 +165,60 @@ class Request(server.Request):
             timer.cancel()
 
 
-class Channel(http.HTTPChannel):
-    """Dispatches when the headers are in, and says what is wrong with a malformed request in JSON."""
-
-    site: Any
-    transport: Any
-    totalHeadersSize = 32 * 1024
-    _fresh = True
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes; docker and others try TLS first, and would wait ten seconds for an answer to their ClientHello."""
-        if self._fresh and data.startswith(TLS_HANDSHAKE):
-            self._respondToBadRequestAndDisconnect()
-            return
-        self._fresh = False
-        super().dataReceived(data)
-
-    def connectionMade(self) -> None:
-        """Be known to the site: a graceful stop closes who is idle."""
-        super().connectionMade()
-        self.site.channels.add(self)
-
-    def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
-        """Be forgotten."""
-        self.site.channels.discard(self)
-        super().connectionLost(reason)
-
-    def allHeadersReceived(self) -> None:
-        """The end of the headers: dispatch a request that has a body (one without is dispatched by Twisted, next)."""
-        super().allHeadersReceived()
-        if self.length != 0:
-            if self.length is None or self.length > BUFFER:
-                self.transport.bufferSize = BUFFER
-            self.requests[-1].begin(self._command, self._path, self._version)
-
-    def timeoutConnection(self) -> None:
-        """Nothing came for `timeOut` seconds: not the client's fault while its socket is paused."""
-        if self.requests and self.requests[-1].is_held():
-            self.setTimeout(self.timeOut)
-        else:
-            super().timeoutConnection()
-
-    def loseConnection(self) -> None:
-        """Close when all is sent; a client that does not take it is cut, as an idle one is."""
-        self.setTimeout(self.site.timeOut)  # our own timeOut is None while a request runs
-        super().loseConnection()
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if not (self.requests and self.requests[-1].startedWriting):
-            body = errors.body([errors.BadRequest("malformed HTTP request")])
-            self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-            )
-        self.loseConnection()
-
-
 class Site(server.Site):
     """The site: its channels, the requests that run, and who is told of those that ended."""
 
     requestFactory = Request
-    protocol: Any = Channel
+    protocol: Any
 
-    def __init__(self, resource: Any, observe: Any, reactor: Any, idle_seconds: int = 60) -> None:
-        super().__init__(resource, timeout=idle_seconds, reactor=reactor)
+    def __init__(self, resource: Any, observe: Any, reactor: Any, limits: Limits) -> None:
+        super().__init__(resource, timeout=limits.idle_seconds, reactor=reactor)
         self.reactor = reactor
         self.observe = observe
+        self.limits = limits
+        self.protocol = bounded(limits.head_bytes)
         self.waiting = Waiting()
         self.active: set[Request] = set()
         # Writes go on when their client has gone.
         self.writing: set[Request] = set()
         self.channels: set[Channel] = set()
         self.draining = False
+        self.turned_away = 0
+        self._ticking = LoopingCall(self.tick)
+        self._ticking.clock = reactor
+
+    def startFactory(self) -> None:
+        """Begin to look after the connections."""
+        super().startFactory()
+        self._ticking.start(TICK_SECONDS, now=False)
+
+    def stopFactory(self) -> None:
+        """No new ones come; those that are left are the affair of who stops us."""
+        self._ticking.stop()
+        super().stopFactory()
+
+    def tick(self) -> None:
+        """A second has passed. One timer for all: a timer for each request would cost each request."""
+        for channel in list(self.channels):
+            try:
+                channel.tick()
+            except Exception:  # LoopingCall would end with its first error
+                log.failure("a connection could not be looked after")
+        if self.turned_away:
+            log.warn("{count} connections turned away: too many at a time", count=self.turned_away)
+            self.turned_away = 0
+
+    def is_full(self, more: int = 0) -> bool:
+        """Whether another connection would be beyond the bound, by more than `more`."""
+        return 0 < self.limits.connections <= len(self.channels) - more
+
+    def is_over(self) -> bool:
+        """Whether there are connections beyond the bound."""
+        return 0 < self.limits.connections < len(self.channels)
+
+    def too_many(self) -> Unavailable:
+        """The error for a connection beyond the bound."""
+        return Unavailable("too many connections at the moment", headers={"Retry-After": "5"})
 
     def log(self, request: Any) -> None:
         """Nothing: `observe` logs."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from klein import Response
+from twisted.python.failure import Failure
 
 from artifactapi.api.blobs import BlobRoutes
 from artifactapi.api.downloads import Downloads
+from artifactapi.api.errors import from_failure
 from artifactapi.api.guard import Guard, Rule
 from artifactapi.api.listings import ListRoutes
 from artifactapi.api.manifests import ManifestRoutes
@@ -93,8 +95,8 @@ async def _run(handler: Handler, request: Request, name: ImageName, reference: s
     request.site.writing.add(request)
     try:
         return await handler(request, name, reference)
-    except ClientGone:  # what arrived is kept, and nobody is there to be told
-        return respond(499)
+    except ClientGone:  # what arrived is kept; it is no failure, although nobody may be there to be told
+        return from_failure(Failure(), request.request_id)
     finally:
         request.site.writing.discard(request)
         request.body.discard()

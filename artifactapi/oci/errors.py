@@ -69,6 +69,20 @@ class Unsupported(OciError):
     status = 405
 
 
+class RequestTimeout(OciError):
+    """A request that comes too slowly."""
+
+    code = "REQUEST_TIMEOUT"
+    status = 408
+
+
+class HeadTooLarge(OciError):
+    """A request line and headers above the limit."""
+
+    code = "HEADERS_TOO_LARGE"
+    status = 431
+
+
 class UriTooLong(OciError):
     """More in the query than is taken at once (end-point 7b)."""
 
@@ -151,6 +165,13 @@ class BlobUnknown(OciError):
 
     code = "BLOB_UNKNOWN"
     status = 404
+
+
+class BlobTooLarge(OciError):
+    """A blob above the limit."""
+
+    code = "SIZE_INVALID"
+    status = 413
 
 
 class RangeNotSatisfiable(OciError):

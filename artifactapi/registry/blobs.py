@@ -13,11 +13,10 @@ from artifactapi.objects.interface import IObjectReader, IObjectStore
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import BlobUnknown
 from artifactapi.oci.names import ImageName
+from artifactapi.registry.elsewhere import Elsewhere, May, anyone
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.fills import open_blob
-from artifactapi.registry.remote import Remote
 from artifactapi.registry.repos import Repos
-from artifactapi.registry.uses import Uses
 
 URL_SECONDS = 1200
 """How long a client may take to begin with a download that it was sent to; Docker's own registry gives as long."""
@@ -33,11 +32,9 @@ class Blobs:
         repos: Repos,
         redirect: bool,
         lease: float,
-        remote: Remote | None = None,
-        uses: Uses | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
-        self._remote = remote
-        self._uses = uses
+        self._elsewhere = elsewhere
         self._redirect = redirect
         self._lease = lease
         self._database = database
@@ -45,27 +42,28 @@ class Blobs:
         self._repos = repos
         self._lookups = Lookups(database, rows.find_all)
 
-    async def find(self, name: ImageName, digest: Digest) -> Blob:
-        """Where the blob's bytes are (end-point 2). Raises BlobUnknown, NameUnknown."""
-        blob = await self._lookups.get((name, digest)) or await self._elsewhere(name, digest)
-        if self._uses is not None and blob.source != "local":
-            self._uses.add(name, str(digest))
+    async def find(self, name: ImageName, digest: Digest, may: May = anyone) -> Blob:
+        """Where the blob's bytes are (end-point 2). `may`: whether the caller may pull from a member of a virtual repo.
+
+        Raises BlobUnknown, NameUnknown, and what an upstream fails with.
+        """
+        blob = await self._lookups.get((name, digest))
+        if blob is None:
+            repo = await self._repos.require(name)
+            if self._elsewhere is None or repo.repo_type == "local":
+                raise unknown(digest)
+            blob = await self._elsewhere.blob(repo, name, digest, may)
+        if self._elsewhere is not None and blob.source == "hit":
+            self._elsewhere.uses.add(name, str(digest))
         return blob
 
-    async def _elsewhere(self, name: ImageName, digest: Digest) -> Blob:
-        repo = await self._repos.require(name)
-        if repo.repo_type != "remote" or self._remote is None:
-            raise unknown(digest)
-        found = await self._remote.blob(repo, name, digest)
-        return found if isinstance(found, Blob) else Blob(digest, found.size, None, None, source="miss", fill=found)
-
-    async def promise(self, name: ImageName, digest: Digest) -> Blob:
+    async def promise(self, name: ImageName, digest: Digest, may: May = anyone) -> Blob:
         """The blob, which stays in the image for `lease` seconds from now on, manifest or not (end-point 2, HEAD).
 
         Cheap: a row is written only when a quarter of the lease has passed; the collector gives that quarter on top.
         Raises BlobUnknown, NameUnknown.
         """
-        blob = await self.find(name, digest)
+        blob = await self.find(name, digest, may)
         lapsing = blob.idle is not None and blob.idle >= self._lease / 4
         if lapsing and not await rows.renew(self._database, name, digest):
             raise unknown(digest)

@@ -51,6 +51,7 @@ class Arriving:
         self._offset = download.start
         self._tries = TRIES
         self.error: UpstreamError | None = None
+        self.length = None if download.length is None else download.length - download.start
 
     async def read(self) -> list[bytes]:
         """The next bytes; [] at the end. Raises ClientGone when the upstream does not go on: what came is kept."""

@@ -25,7 +25,9 @@ class ClientGone(Exception):
 
 
 class Body(Protocol):
-    """A request's body as it arrives."""
+    """A request's body as it arrives; `length` is the number of bytes that were announced, None if it was not."""
+
+    length: int | None
 
     async def read(self) -> list[bytes]:
         """What has come since the last call, at least one byte; [] at the end. Raises ClientGone."""
@@ -36,7 +38,8 @@ class Intake:
     """Hashes and stores bytes in threads while the next arrive.
 
     The first INLINE bytes of a session are kept in its row; beyond, they go to the store. The row follows when the
-    store says that bytes have become durable, and with what `settle` returns.
+    store says that bytes have become durable, and with what `settle` returns. `offset` counts those that are not yet
+    durable too.
     """
 
     def __init__(self, session: Session, database: Database, store: IObjectStore, hashing: Threads) -> None:
@@ -44,7 +47,7 @@ class Intake:
         self._database = database
         self._store = store
         self._hashing = hashing
-        self._offset = session.offset
+        self.offset = session.offset
         self._content = session.content
         self._writer: IObjectWriter | None = None
         self._hasher: Hasher | None = None
@@ -59,8 +62,8 @@ class Intake:
 
     async def add(self, pieces: Sequence[bytes]) -> None:
         """Take these bytes; returns when the next may come."""
-        self._offset += sum(map(len, pieces))
-        if self._content is not None and self._offset <= INLINE:
+        self.offset += sum(map(len, pieces))
+        if self._content is not None and self.offset <= INLINE:
             self._content = b"".join((self._content, *pieces))
         elif self._writer is None:
             await self._begin(pieces)
@@ -72,10 +75,10 @@ class Intake:
         if self._writer is None and self._must_settle():
             await self._open()
         if self._writer is None:
-            return replace(self._session, offset=self._offset, content=self._content)
+            return replace(self._session, offset=self.offset, content=self._content)
         state = await self._writer.settle(last)
         hash_state = self._hasher.export() if self._hasher else None
-        return replace(self._session, offset=self._offset, content=None, hash_state=hash_state, store_state=state)
+        return replace(self._session, offset=self.offset, content=None, hash_state=hash_state, store_state=state)
 
     async def close(self) -> None:
         """Free what is held, whatever happened."""

@@ -19,9 +19,8 @@ from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown, M
 from artifactapi.oci.globs import matches
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
-from artifactapi.registry.remote import Remote
+from artifactapi.registry.elsewhere import Elsewhere, May, anyone
 from artifactapi.registry.repos import Repos, read_only
-from artifactapi.registry.uses import Uses
 from artifactapi.threads import Threads
 
 SMALL = 64 * 1024
@@ -31,30 +30,25 @@ SMALL = 64 * 1024
 class Manifests:
     """Manifests are kept byte for byte, and accepted only if all they name is there."""
 
-    def __init__(
-        self, database: Database, threads: Threads, repos: Repos, remote: Remote | None = None, uses: Uses | None = None
-    ) -> None:
-        self._remote = remote
-        self._uses = uses
+    def __init__(self, database: Database, threads: Threads, repos: Repos, elsewhere: Elsewhere | None = None) -> None:
+        self._elsewhere = elsewhere
         self._database = database
         self._threads = threads
         self._repos = repos
         self._lookups = Lookups(database, rows.find_all)
 
-    async def get(self, name: ImageName, reference: Digest | Tag) -> Stored:
-        """The manifest as it was pushed (end-point 3): one statement. Raises ManifestUnknown, NameUnknown."""
+    async def get(self, name: ImageName, reference: Digest | Tag, may: May = anyone) -> Stored:
+        """The manifest as it was pushed (end-point 3): one statement, where it is here. `may`: whether the caller may
+        pull from a member of a virtual repo. Raises ManifestUnknown, NameUnknown, and what an upstream fails with."""
         stored = await self._lookups.get((name, reference))
         if stored is None or not stored.fresh:
-            stored = await self._elsewhere(name, reference, stored)
-        if self._uses is not None and stored.source != "local":
-            self._uses.add(name, stored.digest)
+            repo = await self._repos.require(name)
+            if self._elsewhere is None or repo.repo_type == "local":
+                raise unknown(reference)
+            stored = await self._elsewhere.manifest(repo, name, reference, stored, may)
+        if self._elsewhere is not None and stored.source == "hit":
+            self._elsewhere.uses.add(name, stored.digest)
         return stored
-
-    async def _elsewhere(self, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
-        repo = await self._repos.require(name)
-        if repo.repo_type == "remote" and self._remote is not None:
-            return await self._remote.manifest(repo, name, reference, known)
-        raise unknown(reference)
 
     async def put(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +11,10 @@ from artifactapi.metadata.database import Database
 from artifactapi.metadata.manifests import Referrer, Stored
 from artifactapi.oci.descriptors import parse_descriptor
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.errors import ManifestInvalid, OciError
-from artifactapi.oci.names import ImageName, Tag
-from artifactapi.registry.remote import Remote
+from artifactapi.oci.errors import ManifestInvalid
+from artifactapi.oci.names import ImageName
+from artifactapi.registry.elsewhere import Elsewhere, May, anyone
+from artifactapi.registry.remote import fallback
 from artifactapi.registry.repos import Repos
 from artifactapi.threads import Threads
 
@@ -32,19 +32,19 @@ class Referrers:
 class ReferrersOf:
     """The referrers API (end-point 12)."""
 
-    def __init__(self, database: Database, threads: Threads, repos: Repos, remote: Remote | None = None) -> None:
-        self._remote = remote
+    def __init__(self, database: Database, threads: Threads, repos: Repos, elsewhere: Elsewhere | None = None) -> None:
+        self._elsewhere = elsewhere
         self._database = database
         self._threads = threads
         self._repos = repos
 
     async def listing(
-        self, name: ImageName, subject: Digest, artifact_type: str | None, last: str, count: int
+        self, name: ImageName, subject: Digest, artifact_type: str | None, last: str, count: int, may: May = anyone
     ) -> Referrers:
         """Up to `count` descriptors after digest `last`; none for an unknown subject or image. Raises NameUnknown."""
         found = await rows.referrers(self._database, name, subject, artifact_type, last, count + 1)
         merged = {referrer.digest: descriptor(referrer) for referrer in found}
-        for entry in [*await self._upstreams(name, subject), *await self._folded(name, subject)]:
+        for entry in [*await self._others(name, subject, may), *await self._folded(name, subject)]:
             if entry["digest"] > last and artifact_type in (None, entry.get("artifactType")):
                 merged.setdefault(entry["digest"], entry)
         if not merged:
@@ -52,25 +52,16 @@ class ReferrersOf:
         page = [merged[digest] for digest in sorted(merged)]
         return Referrers(page[:count], len(page) > count)
 
-    async def _upstreams(self, name: ImageName, subject: Digest) -> list[Descriptor]:
-        """Those that the upstream of a remote repo knows; by its fallback tag, which is cached then, if need be."""
-        if self._remote is None or (repo := await self._repos.require(name)).repo_type != "remote":
+    async def _others(self, name: ImageName, subject: Digest, may: May) -> list[Descriptor]:
+        """Those that the upstream of a remote repo knows, or the members of a virtual one."""
+        if self._elsewhere is None or (repo := await self._repos.require(name)).repo_type == "local":
             return []
-        found = await self._remote.referrers(repo, name, subject)
-        if found is None:
-            with suppress(OciError):
-                await self._remote.manifest(repo, name, fallback(subject), None)
-        return found or []
+        return await self._elsewhere.referrers(repo, name, subject, may)
 
     async def _folded(self, name: ImageName, subject: Digest) -> list[Descriptor]:
         # Clients older than the referrers API keep an index under the tag <algorithm>-<64 hex digits> instead.
         stored = await rows.find(self._database, name, fallback(subject))
         return await self._threads.run(descriptors, stored) if stored else []
-
-
-def fallback(subject: Digest) -> Tag:
-    """The tag that clients older than the referrers API use."""
-    return Tag(f"{subject.algorithm}-{subject.hex[:64]}")
 
 
 def descriptor(referrer: Referrer) -> Descriptor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.metadata.tags import Listing
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
+from artifactapi.oci.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown, OciError
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
@@ -115,16 +116,20 @@ class Remote:
         last = found.tags[-1].name if found.tags else ""
         return Listing(json.dumps(names), last, found.more)
 
-    async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> list[dict[str, Any]] | None:
-        """What the upstream says refers to a manifest; None if it has no such API, or does not answer."""
+    async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> list[dict[str, Any]]:
+        """What the upstream says refers to a manifest. If it has no such API, or does not answer, that is nothing; yet
+        its fallback tag is cached then, if it has one."""
         source = await self._upstreams.of(repo)
         if not source.settings.takes(name, None):
             return []
-        try:
+        found: list[dict[str, Any]] | None = None
+        with suppress(UpstreamError):
             source.check()
-            return await self._asked(source, source.upstream.referrers(name.image, subject))
-        except UpstreamError:
-            return None
+            found = await self._asked(source, source.upstream.referrers(name.image, subject))
+        if found is None:
+            with suppress(OciError):
+                await self.manifest(repo, name, fallback(subject), None)
+        return found or []
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is not None and isinstance(reference, Tag):
@@ -177,6 +182,11 @@ def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, 
 def is_usable(known: Stored, error: UpstreamError, source: Source) -> bool:
     """Whether an old answer is better than this error."""
     return isinstance(error, Broken | Limited) and (known.age or 0.0) <= source.settings.max_stale
+
+
+def fallback(subject: Digest) -> Tag:
+    """The tag that clients older than the referrers API use."""
+    return Tag(f"{subject.algorithm}-{subject.hex[:64]}")
 
 
 def tag_of(reference: Digest | Tag) -> str | None:

@@ -15,6 +15,7 @@ from artifactapi.metadata.uploads import Session
 from artifactapi.objects.interface import Committed, IObjectStore, ObjectMissing, Superseded
 from artifactapi.oci.digest import Digest, digest_of
 from artifactapi.oci.errors import (
+    BlobTooLarge,
     BlobUploadUnknown,
     DigestInvalid,
     NameUnknown,
@@ -34,7 +35,9 @@ log = Logger()
 class Uploads:
     """The way of a blob into an image. Any replica serves any step: all state is in the session's row."""
 
-    def __init__(self, database: Database, store: IObjectStore, hashing: Threads) -> None:
+    def __init__(self, database: Database, store: IObjectStore, hashing: Threads, largest: int = 0) -> None:
+        """`largest`: bytes that a blob may have; 0: any number."""
+        self._largest = largest
         self._database = database
         self._store = store
         self._hashing = hashing
@@ -62,7 +65,7 @@ class Uploads:
         """Add a body at offset `start` (None: wherever the session is); end-point 5.
 
         What arrived before a client hung up is kept. Raises BlobUploadUnknown, RangeInvalid, UploadConflict,
-        ClientGone.
+        ClientGone, and BlobTooLarge: such a session is over.
         """
         session = await self._claim(name, upload_id, start)
         return await self._receive(session, body, last=False)
@@ -70,13 +73,13 @@ class Uploads:
     async def finish(self, name: ImageName, upload_id: UUID, digest: Digest, body: Body, start: int | None) -> None:
         """Add the last bytes and make the whole a blob of the image; end-point 6.
 
-        Raises what `append` does, and DigestInvalid: such a session is over.
+        Raises what `append` does, and DigestInvalid: such a session is over, too.
         """
         session = await self._claim(name, upload_id, start)
         await self._commit(await self._receive(session, body, last=True), digest)
 
     async def push(self, name: ImageName, digest: Digest, body: Body) -> None:
-        """A whole blob in one request; end-point 4b. Raises NameUnknown, DigestInvalid, ClientGone."""
+        """A whole blob in one request; end-point 4b. Raises NameUnknown, DigestInvalid, BlobTooLarge, ClientGone."""
         session = await self.start(name, digest.algorithm, fence=1)
         try:
             await self._commit(await self._receive(session, body, last=True), digest)
@@ -108,10 +111,19 @@ class Uploads:
         )
 
     async def _receive(self, session: Session, body: Body, last: bool) -> Session:
+        try:
+            self._check_size(session.offset + (body.length or 0))
+            return await self._take(session, body, last)
+        except BlobTooLarge:
+            # No request can make a blob of it any more.
+            await self._drop(session)
+            raise
+
+    async def _take(self, session: Session, body: Body, last: bool) -> Session:
         intake = Intake(session, self._database, self._store, self._hashing)
         try:
             gone = await self._drain(intake, body)
-            session = await intake.settle(last and not gone)
+            session = await intake.settle(last and gone is None)
             # The last bytes of a small blob go straight into its row; all others are recorded before they count.
             if (not last or gone or intake.used_store) and not await rows.advance(Patient(self._database), session):
                 raise taken_over()
@@ -122,16 +134,21 @@ class Uploads:
         finally:
             await intake.close()
         if gone:
-            raise ClientGone
+            raise gone
         return session
 
-    async def _drain(self, intake: Intake, body: Body) -> bool:
+    async def _drain(self, intake: Intake, body: Body) -> ClientGone | None:
         try:
             while pieces := await body.read():
+                self._check_size(intake.offset + sum(map(len, pieces)))
                 await intake.add(pieces)
-        except ClientGone:
-            return True
-        return False
+        except ClientGone as gone:
+            return gone
+        return None
+
+    def _check_size(self, size: int) -> None:
+        if 0 < self._largest < size:
+            raise BlobTooLarge(f"a blob has at most {self._largest} bytes")
 
     async def _commit(self, session: Session, digest: Digest) -> None:
         actual = await self._digest(session, digest.algorithm)

@@ -108,6 +108,7 @@ MALFORMED = [
     b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
     b"GET /v2/ HTTP/1.1\r\nno colon\r\n\r\n",
+    b"GET /v2/ HTTP/1.1\r\nno colon\r\nHost: x\r\n\r\nGET /v2/ HTTP/1.1\r\n\r\n",
     b"GET /v2/ HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     b"GET /v2/ HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
     b"POST /v2/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -177,8 +178,9 @@ async def test_the_table(client: Client, traces: Traces):
 
 @pytest.mark.parametrize("data", MALFORMED, ids=lambda data: repr(data[:40]))
 async def test_malformed_http(client: Client, traces: Traces, data: bytes):
-    """A request that is none is 400, or closed, and the connection with it."""
+    """A request that is none is 400, or closed, and the connection with it: what follows is no request either."""
     answer = await deferToThread(client.raw, data)
+    assert answer.count(b"HTTP/1.1 ") <= 1
     assert answer[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431", b"HTTP/1.1 414", b"HTTP/1.1 404", b"")
     await traces.are_gone()
 

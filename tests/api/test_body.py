@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from artifactapi.api.body import HIGH, HIGH_IN_ALL, Body, Waiting
+from artifactapi.api.body import HIGH, HIGH_IN_ALL, WINDOW_SECONDS, Body, TooSlow, Waiting
 from artifactapi.oci.errors import BodyTooLarge
 from artifactapi.registry.intake import ClientGone
 
@@ -140,3 +140,79 @@ async def test_the_limit_of_a_whole_body(socket: Socket, waiting: Waiting, annou
     else:
         with pytest.raises(BodyTooLarge):
             await body.read_all(3, BodyTooLarge("too large"))
+
+
+# The rate
+
+
+def verdicts(body: Body, seconds: int, rate: int = 2) -> list[bool]:
+    """What is said after each of so many seconds."""
+    return [body.is_slow(rate) for _ in range(seconds)]
+
+
+FAST, SLOW = [False] * WINDOW_SECONDS, [False] * (WINDOW_SECONDS - 1) + [True]
+
+
+@pytest.mark.parametrize("size, said", [(2 * WINDOW_SECONDS, FAST), (2 * WINDOW_SECONDS - 1, SLOW), (0, SLOW)])
+def test_the_rate_is_judged_at_the_end_of_a_window(body: Body, size: int, said: list[bool]):
+    """By what came in that window alone: what came before is no credit."""
+    body.feed(b"x" * 100_000)
+    assert verdicts(body, WINDOW_SECONDS) == FAST
+    body.feed(b"x" * size)
+    assert verdicts(body, WINDOW_SECONDS) == said
+
+
+async def test_a_held_socket_does_not_count(body: Body):
+    """Neither a second in which it was held all the time, nor one in which it was held at all."""
+    assert verdicts(body, WINDOW_SECONDS - 1) == FAST[1:]
+    body.feed(b"x" * HIGH)
+    assert verdicts(body, 1000, HIGH) == [False] * 1000
+    await body.read()
+    assert verdicts(body, 1, HIGH) == [False]
+    body.feed(b"x" * HIGH)
+    await body.read()
+    assert verdicts(body, 2, HIGH) == [False, True]
+
+
+@pytest.mark.parametrize("end", [Body.finish, Body.discard])
+def test_a_body_that_is_not_awaited_has_no_rate(body: Body, end):
+    """One that is complete, or that nobody reads."""
+    end(body)
+    assert not any(verdicts(body, 10 * WINDOW_SECONDS))
+
+
+async def test_a_body_that_is_given_up(body: Body):
+    """What came is given first; then, and to a reader that waits, it is a client that is gone, and is told why."""
+    body.feed(b"a")
+    body.give_up()
+    assert await body.read() == [b"a"]
+    with pytest.raises(TooSlow) as slow:
+        await body.read()
+    assert isinstance(slow.value, ClientGone)
+    assert slow.value.status == 408
+
+
+async def test_a_reader_of_a_body_that_is_given_up(body: Body):
+    """It is told at once."""
+    reading = Deferred.fromCoroutine(body.read())
+    body.give_up()
+    with pytest.raises(TooSlow):
+        await reading
+
+
+@pytest.mark.parametrize("first, second", [(Body.lose, Body.give_up), (Body.give_up, Body.lose)])
+async def test_a_body_that_is_given_up_and_lost(body: Body, first, second):
+    """Nobody is there to be told."""
+    first(body)
+    second(body)
+    with pytest.raises(ClientGone) as gone:
+        await body.read()
+    assert not isinstance(gone.value, TooSlow)
+
+
+async def test_a_body_that_ends_after_all(body: Body):
+    """One that was given up, and is complete before its reader noticed, is whole."""
+    body.give_up()
+    body.feed(b"a")
+    body.finish()
+    assert (await body.read(), await body.read()) == ([b"a"], [])

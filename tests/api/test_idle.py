@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from artifactapi.api.site import Channel
+from artifactapi.api.channel import Channel
 from artifactapi.service import Artifactapi, Config
 from tests.api.test_streams import MIB, NAME, eventually, head, send_part, start
 from tests.api.wire import HeldWrites, has_arrived, open_with, read_all

@@ -33,6 +33,8 @@ TABLE = {
     ("RANGE_INVALID", 416),
     ("URI_TOO_LONG", 414),
     ("BAD_REQUEST", 400),
+    ("REQUEST_TIMEOUT", 408),
+    ("HEADERS_TOO_LARGE", 431),
     ("NOT_FOUND", 404),
     ("UNAVAILABLE", 503),
     ("UNAVAILABLE", 507),

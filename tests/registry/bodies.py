@@ -22,9 +22,13 @@ SMALL = b"a small blob"
 
 
 class Pieces:
-    """A body that comes in these pieces, and then ends: well, with a client that hangs up, or with an error."""
+    """A body that comes in these pieces, and then ends: well, with a client that hangs up, or with an error.
 
-    def __init__(self, *pieces: bytes, then: Exception | None = None) -> None:
+    `length` is what was announced.
+    """
+
+    def __init__(self, *pieces: bytes, then: Exception | None = None, length: int | None = None) -> None:
+        self.length = length
         self._pieces = list(pieces)
         self._then = then
 
@@ -49,6 +53,8 @@ def cut(content: bytes, size: int) -> Pieces:
 
 class Slow:
     """A body that comes when the test says so."""
+
+    length = None
 
     def __init__(self) -> None:
         self._pieces: DeferredQueue[list[bytes]] = DeferredQueue()

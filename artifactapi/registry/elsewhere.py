@@ -1,0 +1,65 @@
+"""What is asked where a repo is not local: an upstream, or other repos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from artifactapi.metadata.blobs import Blob
+from artifactapi.metadata.manifests import Stored
+from artifactapi.metadata.repos import Repo
+from artifactapi.metadata.tags import Listing
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.names import ImageName, Tag
+from artifactapi.oci.ranges import Page
+from artifactapi.registry.remote import Remote
+from artifactapi.registry.uses import Uses
+
+if TYPE_CHECKING:
+    from artifactapi.registry.virtual import Virtual
+
+May = Callable[[ImageName], bool]
+"""Whether the caller may pull from that image."""
+
+
+def anyone(name: ImageName) -> bool:
+    """Whoever asks may."""
+    return True
+
+
+class Elsewhere:
+    """Goes by the repo's type. `uses` remembers what is pulled of what was fetched."""
+
+    virtual: Virtual
+
+    def __init__(self, remote: Remote, uses: Uses) -> None:
+        self._remote = remote
+        self.uses = uses
+
+    async def manifest(
+        self, repo: Repo, name: ImageName, reference: Digest | Tag, known: Stored | None, may: May
+    ) -> Stored:
+        """The manifest; `known` is what a remote repo had for the tag. Raises ManifestUnknown, NameUnknown, and what
+        an upstream fails with."""
+        if repo.repo_type == "virtual":
+            return await self.virtual.manifest(repo, name, reference, may)
+        return await self._remote.manifest(repo, name, reference, known)
+
+    async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May) -> Blob:
+        """The blob, or where its bytes come from. Raises BlobUnknown, NameUnknown, and what an upstream fails with."""
+        if repo.repo_type == "virtual":
+            return await self.virtual.blob(repo, name, digest, may)
+        found = await self._remote.blob(repo, name, digest)
+        return found if isinstance(found, Blob) else Blob(digest, found.size, None, None, source="miss", fill=found)
+
+    async def tags(self, repo: Repo, name: ImageName, page: Page, may: May) -> Listing:
+        """A page of tags. Raises NameUnknown, and what an upstream fails with."""
+        if repo.repo_type == "virtual":
+            return await self.virtual.tags(repo, name, page, may)
+        return await self._remote.tags(repo, name, page)
+
+    async def referrers(self, repo: Repo, name: ImageName, subject: Digest, may: May) -> list[dict[str, Any]]:
+        """The descriptors of what refers to a manifest."""
+        if repo.repo_type == "virtual":
+            return await self.virtual.referrers_of(repo, name, subject, may)
+        return await self._remote.referrers(repo, name, subject)
