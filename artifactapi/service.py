@@ -28,6 +28,8 @@ from artifactapi.api.gc import GcRoutes
 from artifactapi.api.grants import GrantRoutes
 from artifactapi.api.guard import Guard
 from artifactapi.api.health import Health
+from artifactapi.api.identities import IdentityRoutes
+from artifactapi.api.issuers import IssuerRoutes
 from artifactapi.api.keys import KeyRoutes
 from artifactapi.api.limits import Limits
 from artifactapi.api.origin import Network, Outside
@@ -181,12 +183,14 @@ class Artifactapi(Daemon):
         downloads = Downloads(self._start_threads("downloads", config.threads), self._reactor)
         guard = Guard(access.policy, access.login, Outside(config.trusted_proxies, config.external_url))
         routes = (
-            TokenRoutes(access.tickets, access.issuers, guard),
+            TokenRoutes(access.tickets, access.exchange, guard),
             RepoRoutes(registry, guard),
             GcRoutes(collector),
             UserRoutes(access.users, guard),
             TokenListRoutes(access.tokens, guard),
             GrantRoutes(access.grants, guard),
+            IssuerRoutes(access.issuers, guard),
+            IdentityRoutes(access.identities, guard),
             KeyRoutes(access.keys, guard),
             AuditRoutes(database),
             health,

@@ -63,25 +63,34 @@ def test_imports_go_one_way(path: Path) -> None:
         ("txpostgres", {"metadata/database.py"}),
         ("psycopg2", {"metadata/database.py", "embedded/database.py"}),
         ("twisted.internet.threads", {"threads.py"}),
-        ("klein", None),
-        ("twisted.web", None),
-        ("treq", {"upstream/connections.py"}),
+        ("treq", {"access/fetch.py", "upstream/connections.py"}),
     ],
 )
-def test_each_library_has_its_place(library: str, owners: set[str] | None) -> None:
-    """One module imports txpostgres, one deferToThread, one treq; HTTP is spoken by the api, and to upstreams."""
-    users = {
+def test_each_library_has_its_place(library: str, owners: set[str]) -> None:
+    """One module imports txpostgres, one deferToThread, two ask other servers."""
+    assert users_of(library) == owners
+
+
+CLIENTS = {"access/fetch.py", *(f"upstream/{name}.py" for name in ("answer", "body", "connections", "wire"))}
+
+
+@pytest.mark.parametrize(("library", "clients"), [("klein", set()), ("twisted.web", CLIENTS)])
+def test_http_is_the_apis(library: str, clients: set[str]) -> None:
+    """The api alone serves HTTP."""
+    users = users_of(library)
+    assert clients < users
+    assert all(user.startswith("api/") for user in users - clients), users
+
+
+def users_of(library: str) -> set[str]:
+    """The modules that import it."""
+    return {
         str(path.relative_to(ROOT))
         for path in MODULES
         if any(
             name == library or name.startswith(library + ".") for name in imported(ast.parse(path.read_text("utf-8")))
         )
     }
-    if owners is None:
-        assert users
-        assert all(user.startswith(("api/", "upstream/")) for user in users), users
-    else:
-        assert users == owners
 
 
 def test_oci_is_pure() -> None:

@@ -7,8 +7,12 @@ from typing import Any
 
 from artifactapi.access.administered import Changes
 from artifactapi.access.attempts import Attempts
+from artifactapi.access.discovery import Discovery
+from artifactapi.access.exchange import Exchange
 from artifactapi.access.grants import Grants
+from artifactapi.access.identities import Identities
 from artifactapi.access.issuers import Issuers
+from artifactapi.access.jwks import Jwks
 from artifactapi.access.keys import Keys
 from artifactapi.access.login import Login
 from artifactapi.access.passwords import Passwords
@@ -30,7 +34,9 @@ class Access:
     signer: Signer
     login: Login
     tickets: Tickets
+    exchange: Exchange
     issuers: Issuers
+    identities: Identities
     users: Users
     tokens: Tokens
     grants: Grants
@@ -52,7 +58,9 @@ class Access:
             signer,
             login,
             tickets,
-            Issuers(database, changes, tickets, counted, reactor),
+            Exchange(database, tickets, counted, Jwks(Discovery(reactor).read)),
+            Issuers(database, changes),
+            Identities(database, changes),
             Users(database, passwords, changes),
             Tokens(database, changes),
             Grants(database, changes),

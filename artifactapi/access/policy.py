@@ -11,11 +11,13 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from artifactapi.access.caller import Caller
+from artifactapi.access.naming import Naming
 from artifactapi.access.rights import EVERYTHING, Grant, Layer, Right, closed
 from artifactapi.metadata import principals as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.principals import Principal, Subject
 from artifactapi.oci.errors import OciError
+from artifactapi.oci.names import ImageName
 
 EVERY = 1.0
 """Seconds between two looks: how long another replica may take to hear that a token was revoked."""
@@ -41,6 +43,7 @@ class Policy:
         self._followers: list[Callable[[], Awaitable[None]]] = []
         self.anonymous = Caller("anonymous", "none", ((),), anonymous=True)
         self.has_accounts = True
+        self.naming = Naming()
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Call this after every change: what was made from the old copy is worth nothing."""
@@ -72,12 +75,20 @@ class Policy:
         for follower in self._followers:
             await follower()
         self.has_accounts, public = await rows.general(self._database)
+        self.naming = Naming.of(await rows.special(self._database))
         self.version = version
         self._principals.clear()
         layer = self._without_accounts if not self.has_accounts else pulls(public)
         self.anonymous = Caller("anonymous", "none", (layer,), anonymous=True)
         for watcher in self._watchers:
             watcher()
+
+    def may(self, caller: Caller, right: Right, name: ImageName) -> bool:
+        """Whether he may do that to the image, or to one that it stands for."""
+        if right is Right.PULL:
+            return any(caller.may(right, at) for at in self.naming.pulled_from(name))
+        target = self.naming.written_to(name)
+        return target is not None and caller.may(right, target)
 
     async def caller(
         self,

@@ -131,7 +131,7 @@ def claims_of(said: dict[str, Any]) -> Claims:
         said["gen"],
         said["crd"],
         None if entries is None else tuple(map(grant_of, (e for e in entries if e["type"] == "repository"))),
-        any(entry["type"] == "registry" for entry in entries or ()),
+        entries is None or any(entry["type"] == "registry" for entry in entries),
         float(said["exp"]),
     )
 

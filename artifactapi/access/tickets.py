@@ -82,21 +82,20 @@ class Tickets:
         return secret
 
     def _ticket(self, proof: Proof | None, caller: Caller, scopes: Sequence[Scope], refresh: str | None) -> Ticket:
-        access = tuple(grant for scope in scopes if (grant := granted(caller, scope)) is not None)
+        access = tuple(grant for scope in scopes if (grant := self._granted(caller, scope)) is not None)
         catalog = any(scope.type == "registry" and scope.name == "catalog" for scope in scopes)
         subject, generation = (proof.subject, proof.generation) if proof else (None, None)
         claims = Claims(subject, generation, caller.credential, access, catalog, 0)
         return Ticket(self._signer.sign(claims, self._seconds), self._seconds, refresh)
 
-
-def granted(caller: Caller, scope: Scope) -> Grant | None:
-    """What of the scope the caller may do; None if that is nothing."""
-    if scope.type != "repository":
-        return None
-    try:
-        name = ImageName.parse(scope.name)
-    except (NameInvalid, NameUnknown):
-        return None
-    wanted = EVERY_ACTION if "*" in scope.actions else EVERY_ACTION & scope.actions
-    rights = frozenset(right for right in wanted if caller.may(right, name))
-    return Grant(name.repo, name.image, rights) if rights else None
+    def _granted(self, caller: Caller, scope: Scope) -> Grant | None:
+        """What of the scope the caller may do; None if that is nothing."""
+        if scope.type != "repository":
+            return None
+        try:
+            name = ImageName.parse(scope.name)
+        except (NameInvalid, NameUnknown):
+            return None
+        wanted = EVERY_ACTION if "*" in scope.actions else EVERY_ACTION & scope.actions
+        rights = frozenset(right for right in wanted if self._policy.may(caller, right, name))
+        return Grant(name.repo, name.image, rights) if rights else None

@@ -33,7 +33,7 @@ class BlobRoutes:
         """GET and HEAD, whole or a range."""
         digest = Digest.parse(reference)
         asking = self._blobs.promise if request.method == b"HEAD" else self._blobs.find
-        blob = await asking(name, digest)
+        blob = await asking(name, digest, self._guard.may_pull(request))
         headers = {**describe(digest), "X-Artifact-Source": blob.source}
         if matches(request.getHeader("if-none-match"), headers["ETag"]):
             return respond(304, headers=headers)

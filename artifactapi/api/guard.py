@@ -13,7 +13,8 @@ from artifactapi.api.site import Request
 from artifactapi.metadata.audit import By
 from artifactapi.oci.errors import Denied, OciError, Unauthorized
 from artifactapi.oci.names import ImageName
-from artifactapi.registry.repos import unknown
+from artifactapi.registry.elsewhere import May, anyone
+from artifactapi.registry.repos import read_only, unknown
 
 SERVICE = "artifactapi"
 ACTIONS = {Right.PULL: "pull", Right.PUSH: "pull,push", Right.DELETE: "delete"}
@@ -59,6 +60,29 @@ class Guard:
         """Where it comes from."""
         return Origin(self._outside.address(request), request.request_id)
 
+    def may_pull(self, request: Request) -> May:
+        """Whether its sender may pull from a member of a virtual repo: all of them, if that has rights of its own."""
+        caller: Caller = request.caller
+        found = self._policy.naming.unions.get(request.name.repo)
+        return anyone if found is None or found.own_rights else lambda name: caller.may(Right.PULL, name)
+
+    def named(self, request: Request, name: str) -> str:
+        """The name that is meant: behind the name of another registry, a repo's goes before it."""
+        naming = self._policy.naming
+        if not (naming.registries or naming.hosts):
+            return name
+        namespace = request.args.get(b"ns", [b""])[0].decode("utf-8", "replace")
+        repo = naming.repo_for(namespace, request.getHeader("host"))
+        if repo is None:
+            return name
+        if namespace:
+            request.setHeader("oci-namespace", namespace)
+        return f"{repo}/{name}"
+
+    def written_to(self, name: ImageName) -> ImageName:
+        """Where what is written to it goes."""
+        return self._policy.naming.written_to(name) or name
+
     def by(self, request: Request) -> By:
         """Who sends it, for the audit."""
         caller: Caller = request.caller
@@ -84,14 +108,16 @@ class Guard:
 
         Who may not even see it is told the same, whether it is there or not.
         """
-        if caller.may(right, name):
+        if self._policy.may(caller, right, name):
             if not caller.has_asked(right, name):
                 raise self.challenge(request, "the token is not for this", scope(right, name), "insufficient_scope")
             return
         if caller.anonymous:
             raise self.challenge(request, "authentication required", scope(right, name))
-        if not caller.may(Right.PULL, name):
+        if not self._policy.may(caller, Right.PULL, name):
             raise unknown(name.repo)
+        if self._policy.naming.written_to(name) is None:
+            raise read_only(name.repo)
         raise Denied(f"this needs the right to {right} in {name.repo!r}", {"name": str(name), "right": right})
 
     def require_catalog(self, request: Request, caller: Caller) -> None:

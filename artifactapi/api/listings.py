@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from klein import Response
 
+from artifactapi.api.guard import Guard
 from artifactapi.api.responses import json_response, next_link, respond
 from artifactapi.api.site import Request
 from artifactapi.api.uploads import argument
@@ -22,14 +23,15 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 class ListRoutes:
     """Parse, call, respond."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, guard: Guard) -> None:
+        self._guard = guard
         self._tags = registry.tags
         self._referrers = registry.referrers
 
     async def tags(self, request: Request, name: ImageName, _: str) -> Response:
         """GET tags/list."""
         page = page_of(request)
-        listing = await self._tags.listing(name, page)
+        listing = await self._tags.listing(name, page, self._guard.may_pull(request))
         body = f'{{"name":"{name}","tags":{listing.names}}}'
         return respond(200, body.encode(), following(request, page, listing))
 
@@ -43,7 +45,8 @@ class ListRoutes:
         """GET referrers."""
         subject, wanted = Digest.parse(reference), argument(request, b"artifactType") or None
         page = parse_page(argument(request, b"n"), argument(request, b"last"), REFERRERS, REFERRERS)
-        found = await self._referrers.listing(name, subject, clean(wanted), clean(page.last) or "", page.count)
+        may = self._guard.may_pull(request)
+        found = await self._referrers.listing(name, subject, clean(wanted), clean(page.last) or "", page.count, may)
         headers = {"X-Artifact-Source": "local"}
         if wanted is not None:
             headers["OCI-Filters-Applied"] = "artifactType"

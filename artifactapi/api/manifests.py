@@ -24,7 +24,7 @@ class ManifestRoutes:
 
     async def get(self, request: Request, name: ImageName, reference: str) -> Response:
         """GET and HEAD, by tag or digest."""
-        stored = await self._manifests.get(name, parse_reference(reference))
+        stored = await self._manifests.get(name, parse_reference(reference), self._guard.may_pull(request))
         etag = f'"{stored.digest}"'
         headers = {
             "Docker-Content-Digest": stored.digest,
@@ -47,7 +47,7 @@ class ManifestRoutes:
         by = self._guard.by(request)
         digest, manifest = await self._manifests.put(name, target, content, content_type, tags, by)
         headers: dict[str, str | list[str]] = {
-            "Location": f"/v2/{name}/manifests/{digest}",
+            "Location": f"/v2/{request.name}/manifests/{digest}",
             "Docker-Content-Digest": str(digest),
         }
         if manifest.subject is not None:

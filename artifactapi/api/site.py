@@ -42,6 +42,7 @@ class Request(server.Request):
     transport: Any
     route = "none"
     caller: Any = None  # an access.caller.Caller, once it is known
+    name: Any = None  # the ImageName that was asked for, which may stand for another one
     started = 0.0
     request_id = ""
     # While a thread sends a file by itself: only it knows how much the client got.

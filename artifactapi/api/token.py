@@ -8,7 +8,7 @@ from typing import Any
 from klein import Response
 from twisted.web.http import parse_qs
 
-from artifactapi.access.issuers import Issuers
+from artifactapi.access.exchange import Exchange
 from artifactapi.access.login import CredentialInvalid
 from artifactapi.access.tickets import Ticket, Tickets
 from artifactapi.api.endpoint import READS, Endpoint
@@ -27,9 +27,9 @@ Form = dict[str, list[str]]
 class TokenRoutes:
     """Parse, call, respond."""
 
-    def __init__(self, tickets: Tickets, issuers: Issuers, guard: Guard) -> None:
+    def __init__(self, tickets: Tickets, exchange: Exchange, guard: Guard) -> None:
         self._tickets = tickets
-        self._issuers = issuers
+        self._exchange = exchange
         self._guard = guard
 
     @property
@@ -72,7 +72,7 @@ class TokenRoutes:
         if kind == "refresh_token":
             return await self._tickets.for_refresh(needed(form, "refresh_token"), wanted, origin)
         if kind == EXCHANGE:
-            return await self._issuers.exchange(needed(form, "subject_token"), first(form, "identity"), origin)
+            return await self._exchange.exchange(needed(form, "subject_token"), first(form, "identity"), origin)
         raise BadRequest(
             "grant_type must be password, refresh_token or the token exchange", {"parameter": "grant_type"}
         )

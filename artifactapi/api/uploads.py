@@ -28,29 +28,29 @@ class UploadRoutes:
         if (mounted := argument(request, b"mount")) is not None:
             digest = Digest.parse(mounted)
             if await self._blobs.mount(name, digest, source(request), request.caller.reachable):
-                return created(name, digest)
+                return created(request, digest)
         elif (given := argument(request, b"digest")) is not None:
             digest = Digest.parse(given)
             await self._uploads.push(name, digest, request.body)
-            return created(name, digest)
-        return accepted(await self._uploads.start(name, algorithm(request)))
+            return created(request, digest)
+        return accepted(request, await self._uploads.start(name, algorithm(request)))
 
     async def append(self, request: Request, name: ImageName, reference: str) -> Response:
         """PATCH: a chunk at its place, or a stream."""
         upload_id, start = parse_upload_id(reference), chunk_start(request)
-        return accepted(await self._uploads.append(name, upload_id, request.body, start))
+        return accepted(request, await self._uploads.append(name, upload_id, request.body, start))
 
     async def finish(self, request: Request, name: ImageName, reference: str) -> Response:
         """PUT: the rest, and the digest of it all."""
         digest = Digest.parse(argument(request, b"digest") or "")
         upload_id, start = parse_upload_id(reference), chunk_start(request)
         await self._uploads.finish(name, upload_id, digest, request.body, start)
-        return created(name, digest)
+        return created(request, digest)
 
     async def status(self, request: Request, name: ImageName, reference: str) -> Response:
         """GET: how far it is."""
         session = await self._uploads.status(name, parse_upload_id(reference))
-        return respond(204, headers=progress(session))
+        return respond(204, headers=progress(request, session))
 
     async def cancel(self, request: Request, name: ImageName, reference: str) -> Response:
         """DELETE: forget it."""
@@ -105,20 +105,22 @@ def parse_upload_id(reference: str) -> UUID:
         raise BlobUploadUnknown("no such upload", {"upload": reference[:100]}) from None
 
 
-def progress(session: Session) -> dict[str, str]:
+def progress(request: Request, session: Session) -> dict[str, str]:
     """The headers that say where a session is."""
     return {
-        "Location": f"/v2/{session.name}/blobs/uploads/{session.id}",
+        "Location": f"/v2/{request.name}/blobs/uploads/{session.id}",
         "Range": f"0-{max(session.offset - 1, 0)}",
         "Docker-Upload-UUID": str(session.id),
     }
 
 
-def accepted(session: Session) -> Response:
+def accepted(request: Request, session: Session) -> Response:
     """202: send more."""
-    return respond(202, headers=progress(session))
+    return respond(202, headers=progress(request, session))
 
 
-def created(name: ImageName, digest: Digest) -> Response:
+def created(request: Request, digest: Digest) -> Response:
     """201: the blob is there."""
-    return respond(201, headers={"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": str(digest)})
+    return respond(
+        201, headers={"Location": f"/v2/{request.name}/blobs/{digest}", "Docker-Content-Digest": str(digest)}
+    )

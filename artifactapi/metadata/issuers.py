@@ -86,6 +86,12 @@ async def create_identity(db: Queryable, name: str, issuer: Issuer, claims: dict
     return Identity(row[0], row[1], issuer.name, row[2], row[3]) if row else None
 
 
+async def find_identity(db: Queryable, name: str) -> Identity | None:
+    """The identity of that name."""
+    row = await db.one(f"{IDENTITIES} WHERE i.name = %s", (name,))
+    return Identity(*row) if row else None
+
+
 async def delete(db: Queryable, name: str) -> bool:
     """Trust it no more, with all identities of it; False if there is none."""
     return bool(await db.query("DELETE FROM issuers WHERE name = %s RETURNING id", (name,)))

@@ -42,6 +42,19 @@ async def version(db: Queryable) -> int:
     return int(number)
 
 
+Special = tuple[str, str, dict[str, Any]]
+"""Name, type and settings of a repo that is virtual, or known by the name of a registry."""
+
+
+async def special(db: Queryable) -> list[Special]:
+    """Those there are."""
+    rows: list[Any] = await db.query(
+        """SELECT name, repo_type, settings FROM repos
+           WHERE repo_type = 'virtual' OR settings ? 'mirror_of' OR settings ? 'hosts' ORDER BY name"""
+    )
+    return rows
+
+
 async def general(db: Queryable) -> tuple[bool, list[str]]:
     """Whether there is any account; and the repos that may be pulled from without one."""
     [[accounts, repos]] = await db.query(

@@ -12,11 +12,13 @@ from artifactapi.metadata.repos import Repo, Usage
 from artifactapi.oci.errors import NameUnknown, OciError, Unsupported
 from artifactapi.oci.fields import FieldInvalid, FieldsInvalid, check_object
 from artifactapi.oci.names import ImageName, parse_repo_name
-from artifactapi.registry import remote_settings
+from artifactapi.registry import remote_settings, virtual_settings
 from artifactapi.registry.settings import MISTAKES
 
 PACKAGE_TYPES = ("docker",)
-REPO_TYPES = ("local", "remote")
+REPO_TYPES = ("local", "remote", "virtual")
+NEEDED = {"remote": "upstream", "virtual": "members"}
+OF_TYPE = {"remote": remote_settings.MISTAKES, "virtual": virtual_settings.MISTAKES}
 FIELDS = ("name", "package_type", "repo_type", "settings")
 
 
@@ -56,6 +58,7 @@ class Repos:
         name, package_type, repo_type, settings = checked(fields)
 
         async def work(transaction: Transaction) -> Repo:
+            await require_members(transaction, settings)
             repo = await rows.create(transaction, name, package_type, repo_type, settings)
             if repo is None:
                 raise RepoExists(f"there is a repo {name!r} already", {"field": "name"})
@@ -76,6 +79,7 @@ class Repos:
             if there is None:
                 raise unknown(name)
             settings = checked_change(there, fields)
+            await require_members(transaction, {**there.settings, **settings})
             repo = await rows.change(transaction, name, settings)
             if repo is None:
                 raise unknown(name)
@@ -128,8 +132,9 @@ def checked(fields: object) -> tuple[str, str, str, dict[str, Any]]:
         if given.get(field) not in known:
             errors.append(FieldInvalid(field, f"{field} must be one of: {', '.join(known)}"))
     settings = check_settings(given.get("settings", {}), given.get("repo_type"), errors)
-    if given.get("repo_type") == "remote" and settings.get("upstream") is None:
-        errors.append(FieldInvalid("settings.upstream", "a remote repo needs an upstream"))
+    needed = NEEDED.get(str(given.get("repo_type")))
+    if needed is not None and settings.get(needed) is None:
+        errors.append(FieldInvalid(f"settings.{needed}", f"a {given['repo_type']} repo needs {needed}"))
     if errors:
         raise FieldsInvalid(errors)
     kept = {key: value for key, value in settings.items() if value is not None}
@@ -144,8 +149,9 @@ def checked_change(repo: Repo, fields: object) -> dict[str, Any]:
         if field in given and not (field == "name" and given[field] == repo.name):
             errors.append(FieldInvalid(field, f"{field} cannot be changed"))
     settings = check_settings(given.get("settings", {}), repo.repo_type, errors)
-    if "upstream" in settings and settings["upstream"] is None and repo.repo_type == "remote":
-        errors.append(FieldInvalid("settings.upstream", "a remote repo needs an upstream"))
+    needed = NEEDED.get(repo.repo_type)
+    if needed is not None and settings.get(needed, needed) is None:
+        errors.append(FieldInvalid(f"settings.{needed}", f"a {repo.repo_type} repo needs {needed}"))
     if errors:
         raise FieldsInvalid(errors)
     return settings
@@ -156,7 +162,7 @@ def check_settings(settings: object, repo_type: object, errors: list[FieldInvali
     if not isinstance(settings, dict):
         errors.append(FieldInvalid("settings", "settings must be a JSON object"))
         return {}
-    mistakes = MISTAKES | remote_settings.MISTAKES if repo_type == "remote" else MISTAKES
+    mistakes = MISTAKES | OF_TYPE.get(str(repo_type), {})
     for key, value in settings.items():
         if key not in mistakes:
             errors.append(FieldInvalid(f"settings.{key[:100]}", f"unknown setting {key[:100]!r}"))
@@ -165,9 +171,25 @@ def check_settings(settings: object, repo_type: object, errors: list[FieldInvali
     return settings
 
 
+async def require_members(transaction: Transaction, settings: dict[str, Any]) -> None:
+    """The members that settings name are there, and none is virtual; push_to is a local one. Raises FieldsInvalid."""
+    names = [member if isinstance(member, str) else member["repo"] for member in settings.get("members") or ()]
+    types = {name: repo.repo_type for name in names if (repo := await rows.find(transaction, name)) is not None}
+    errors = [
+        FieldInvalid("settings.members", f"no repo {name!r} that is local or remote")
+        for name in names
+        if types.get(name) not in ("local", "remote")
+    ]
+    push_to = settings.get("push_to")
+    if push_to is not None and types.get(push_to) != "local":
+        errors.append(FieldInvalid("settings.push_to", f"{push_to!r} is no local member"))
+    if errors:
+        raise FieldsInvalid(errors)
+
+
 def read_only(name: str) -> Unsupported:
     """The error for a write to a repo that only shows what others have."""
-    return Unsupported(f"repo {name!r} takes no writes: it shows what its upstream has", {"name": name})
+    return Unsupported(f"repo {name!r} takes no writes: it shows what others have", {"name": name})
 
 
 def unknown(name: str) -> NameUnknown:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from artifactapi.oci.globs import is_tag_glob
 from artifactapi.registry import retention
 
-MOST = 50  # patterns
+MOST = 50
+HOST = re.compile(r"[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 
 
 def switch(name: str) -> Callable[[object], str | None]:
@@ -34,9 +36,26 @@ def immutable_tags(value: object) -> str | None:
     return f'immutable_tags must be a list of at most {MOST} patterns like "v*"'
 
 
+def registries(name: str) -> Callable[[object], str | None]:
+    """Names of registries that the repo stands for."""
+
+    def check(value: object) -> str | None:
+        if (
+            isinstance(value, list)
+            and len(value) <= MOST
+            and all(isinstance(v, str) and HOST.fullmatch(v) for v in value)
+        ):
+            return None
+        return f"{name} must be a list of at most {MOST} host names"
+
+    return check
+
+
 MISTAKES: dict[str, Callable[[object], str | None]] = {
     "allow_delete": switch("allow_delete"),
     "anonymous_pull": switch("anonymous_pull"),
+    "hosts": registries("hosts"),
+    "mirror_of": registries("mirror_of"),
     "immutable_tags": immutable_tags,
     "redirect": switch("redirect"),
     "description": description,

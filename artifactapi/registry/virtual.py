@@ -27,6 +27,7 @@ from artifactapi.registry.tags import Tags
 
 MOST_REFERRERS = 10_000
 T = TypeVar("T")
+Ask = Callable[[ImageName], Awaitable[T]]
 ABSENT = (ManifestUnknown, BlobUnknown, NameUnknown)
 
 
@@ -76,9 +77,8 @@ class Virtual:
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, may: May) -> Stored:
         """A tag's at the first member that has it; a digest's wherever it is. Raises ManifestUnknown."""
         if isinstance(reference, Digest):
-            return await self._anywhere(
-                members(repo, name, may), lambda at: self._manifests.get(at, reference), reference
-            )
+            places = seen(repo, name, may)
+            return await self._anywhere(places, lambda at: self._manifests.get(at, reference), reference)
         for at in await self._claimed(repo, name, may):
             try:
                 return await self._manifests.get(at, reference)

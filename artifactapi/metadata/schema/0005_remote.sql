@@ -16,3 +16,6 @@ CREATE TABLE fills (
     lease_until timestamptz NOT NULL,
     PRIMARY KEY (repo_id, image, digest)
 );
+
+-- A virtual repo is known to each process, as what may be done is.
+CREATE TRIGGER access_added AFTER INSERT ON repos FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
