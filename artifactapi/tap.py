@@ -19,7 +19,7 @@ from artifactapi.api.origin import Network
 from artifactapi.daemon import Daemon
 from artifactapi.oci.errors import OciError
 from artifactapi.oci.names import parse_repo_name
-from artifactapi.registry.repos import PACKAGE_TYPES, REPO_TYPES
+from artifactapi.registry.repos import PACKAGE_TYPES
 from artifactapi.service import Artifactapi, Config, RepoSpec
 from artifactapi.workers.fleet import Fleet
 from artifactapi.workers.listening import ENDPOINTS
@@ -142,7 +142,7 @@ def repo(text: str) -> RepoSpec:
     """`name=package_type:repo_type`."""
     name, _, types = text.partition("=")
     package_type, _, repo_type = types.partition(":")
-    if package_type not in PACKAGE_TYPES or repo_type not in REPO_TYPES:
+    if package_type not in PACKAGE_TYPES or repo_type != "local":  # others need settings
         raise ValueError(f"{text!r} is not like docker-internal=docker:local")
     try:
         return RepoSpec(parse_repo_name(name), package_type, repo_type)

@@ -40,6 +40,7 @@ DEFAULTS = {
     "token_seconds": 900,
     "login_attempts": 20,
     "audit_days": 365,
+    "secrets_dir": None,
     "idle_timeout": 60,
     "max_connections": 10_000,
     "max_header_size": 32_768,

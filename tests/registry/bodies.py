@@ -75,7 +75,7 @@ async def content_of(registry: Registry, name: ImageName, digest: Digest) -> byt
     blob = await registry.blobs.find(name, digest)
     if blob.content is not None:
         return blob.content
-    reader = await registry.blobs.open(blob.key or "", 0, blob.size)
+    reader = await registry.blobs.open(blob, 0, blob.size)
     try:
         return b"".join([piece async for piece in pieces(reader)])
     finally:
