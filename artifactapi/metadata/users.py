@@ -111,7 +111,7 @@ async def administers(db: Queryable, name: str) -> bool:
     """Whether all was granted to the user, or to one of his groups."""
     return bool(
         await db.query(
-            """SELECT FROM users u JOIN grants g ON g.user_id = u.id OR g.group_name = ANY(u.groups)
+            """SELECT g.id FROM users u JOIN grants g ON g.user_id = u.id OR g.group_name = ANY(u.groups)
                WHERE u.name = %s AND 'admin' = ANY(g.rights) AND g.repo_id IS NULL AND g.images = '*'""",
             (name,),
         )

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from artifactapi.access import passwords
 from artifactapi.access.policy import Policy
 from tests.access import forgery
+from tests.access.hashing import Counted
 from tests.access.people import API, FORM, PASSWORD, Administrator, Person, basic
 from tests.client import Answer
 
@@ -499,26 +500,6 @@ async def test_tricks_in_queries_and_paths(admin: Administrator):
     assert wrong == []
 
 
-class CountedHasher:
-    """The hasher, and how often it was asked for what, with which parameters."""
-
-    def __init__(self, real: Any) -> None:
-        self._real = real
-        self.work: list[tuple[str, str]] = []
-
-    def hash(self, password: str) -> str:
-        made = self._real.hash(password)
-        self.work.append(("hash", made.rpartition("$")[0].rpartition("$")[0]))
-        return str(made)
-
-    def verify(self, kept: str, password: str) -> bool:
-        self.work.append(("verify", kept.rpartition("$")[0].rpartition("$")[0]))
-        return bool(self._real.verify(kept, password))
-
-    def check_needs_rehash(self, kept: str) -> bool:
-        return bool(self._real.check_needs_rehash(kept))
-
-
 async def test_who_is_not_there(admin: Administrator, monkeypatch: pytest.MonkeyPatch):
     """An unknown user, a disabled one, one without a password and a wrong password are the same: the answer, and the
     work it costs."""
@@ -526,7 +507,7 @@ async def test_who_is_not_there(admin: Administrator, monkeypatch: pytest.Monkey
     await admin.add_user("bob")
     await admin.call("PATCH", "/users/bob", disabled=True)
     await admin.make("/users", name="carol")
-    counted = CountedHasher(passwords.hasher)
+    counted = Counted(passwords.hasher)
     monkeypatch.setattr(passwords, "hasher", counted)
     assert (await admin.user("dave", "the first makes the hash of nobody").get("/v2/")).status == 401
     seen = []
