@@ -374,7 +374,7 @@ async def test_headers_of_64_kib(admin: Administrator, header: bytes):
     """They are refused before anybody looks into them."""
     data = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n" + header + b"A" * 65_536 + b"\r\n\r\n"
     answer = await deferToThread(admin.raw, data)
-    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.startswith(b"HTTP/1.1 431")
     assert (await admin.get("/v2/")).status == 200
 
 
@@ -421,11 +421,15 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/grants"): {"to": "user:alice", "repo": "docker-internal", "images": "x", "rights": ["pull"]},
     ("POST", "/repos"): {"name": "new", "package_type": "docker", "repo_type": "local", "settings": {}},
     ("PATCH", "/repos/other"): {"settings": {}},
+    ("POST", "/issuers"): {"name": "new", "url": "https://ci.example", "audience": "us", "jwks_url": "https://x.example"},
+    ("POST", "/identities"): {"name": "new", "issuer": "ci", "claims": {"sub": "x"}},
 }  # fmt: skip
 
 
 def is_fine(field: str, value: Any) -> bool:
     """Whether one of the tricks is, of all things, a right value of that field."""
+    if field == "audience":
+        return isinstance(value, str) and value.isprintable() and 0 < len(value) <= 1000
     if field == "password":
         return isinstance(value, str) and 8 <= len(value) <= 512 and "\ud800" not in value
     return (
@@ -438,6 +442,7 @@ def is_fine(field: str, value: Any) -> bool:
 async def test_tricks_in_every_field(admin: Administrator):
     """Each is refused, its field named; nothing is made of it, and nothing breaks."""
     await admin.add_user("alice")
+    await admin.make("/issuers", name="ci", url="https://ci.example/other", audience="us")
     wrong, before = [], await state_of(admin)
     for (method, path), good in GOOD.items():
         for field in good:
@@ -454,7 +459,7 @@ async def test_tricks_in_every_field(admin: Administrator):
 
 async def state_of(admin: Administrator) -> list[Any]:
     """All that the management API shows of accounts."""
-    paths = ("users", "tokens", "grants", "repos")
+    paths = ("users", "tokens", "grants", "repos", "issuers", "identities")
     return [(await admin.get(f"{API}/{path}")).json for path in paths]
 
 

@@ -58,6 +58,23 @@ async def a_grant(admin: Administrator) -> dict[str, Any]:
     return {"id": await admin.grant("user:alice", "docker-internal", "pull", images="team/*")}
 
 
+ISSUER = {"name": "ci", "url": "https://ci.example", "audience": "https://us.example"}
+IDENTITY = {"name": "build", "issuer": "ci", "claims": {"sub": "job:1"}}
+
+
+async def an_issuer(admin: Administrator) -> dict[str, Any]:
+    """A trusted issuer."""
+    await admin.make("/issuers", **ISSUER)
+    return {}
+
+
+async def an_identity(admin: Administrator) -> dict[str, Any]:
+    """An identity of a trusted issuer."""
+    await an_issuer(admin)
+    await admin.make("/identities", **IDENTITY)
+    return {}
+
+
 @dataclass(frozen=True)
 class Row:
     """A write, and its entry; `{…}` stands for what `make` has made. `entry` None: it is not an affair of the audit."""
@@ -150,6 +167,29 @@ TABLE: dict[tuple[str, str], Row] = {
         {"to": "user:alice", "images": "team/*", "rights": ["pull"], "grant": "{id}"},
         make=a_grant,
     ),
+    ("/api/v1/issuers", "POST"): Row(
+        f"{API}/issuers",
+        ISSUER,
+        {"action": "issuer.create"},
+        {"issuer": "ci", "url": "https://ci.example", "audience": "https://us.example"},
+    ),
+    ("/api/v1/issuers/<issuer>", "DELETE"): Row(
+        f"{API}/issuers/ci", None, {"action": "issuer.delete"}, {"issuer": "ci"}, make=an_identity
+    ),
+    ("/api/v1/identities", "POST"): Row(
+        f"{API}/identities",
+        IDENTITY,
+        {"action": "identity.create"},
+        {"identity": "build", "issuer": "ci", "claims": {"sub": "job:1"}},
+        make=an_issuer,
+    ),
+    ("/api/v1/identities/<identity>", "DELETE"): Row(
+        f"{API}/identities/build",
+        None,
+        {"action": "identity.delete"},
+        {"identity": "build", "issuer": "ci"},
+        make=an_identity,
+    ),
     ("/api/v1/keys", "POST"): Row(f"{API}/keys", None, {"action": "key.rotate"}, {"revoke": False}),
     ("/token", "POST"): Row("/token", b"grant_type=password&username=root&password=correct+horse", form=FORM),
 }
@@ -179,6 +219,10 @@ FAILURES: list[tuple[str, str, Any]] = [
     ("POST", f"{API}/grants", {"to": "user:missing", "repo": "other", "rights": ["pull"]}),
     ("POST", f"{API}/grants", {"to": "user:root", "repo": "missing", "rights": ["pull"]}),
     ("DELETE", f"{API}/grants/999999", None),
+    ("POST", f"{API}/issuers", {"name": "x", "url": "http://x.example", "audience": "a"}),
+    ("DELETE", f"{API}/issuers/missing", None),
+    ("POST", f"{API}/identities", {"name": "x", "issuer": "missing", "claims": {"sub": "x"}}),
+    ("DELETE", f"{API}/identities/missing", None),
     ("POST", f"{API}/keys?revoke=x", None),
 ]
 
@@ -232,7 +276,7 @@ async def test_a_write(admin: Administrator, route: str, method: str):
     assert entry == who | filled(row.entry, made)
     expected = filled(row.detail, made)
     assert {key: detail[key] for key in expected} == expected
-    assert set(detail) - set(expected) <= {"grant", "key", "settings"}
+    assert set(detail) - set(expected) <= {"grant", "key", "url"}
     assert PASSWORD not in str(detail)
 
 
