@@ -109,5 +109,5 @@ def plain(value: object) -> object:
 
 
 def one_line(text: str) -> str:
-    """No line break of a client's making in the log."""
-    return text.replace("\r", "\\r").replace("\n", "\\n")
+    """No line break of a client's making in the log, and nothing else that a terminal would obey."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

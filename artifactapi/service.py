@@ -355,10 +355,11 @@ def address_text(listen: str, address: Any) -> str:
 
 def is_loopback(listen: str) -> bool:
     """Whether an endpoint string is for this machine alone; what cannot be told is not."""
-    kind, *fields = [field.replace("\\:", ":") for field in re.split(r"(?<!\\):", listen)]
-    if kind == "unix":
-        return True
-    interface = next((field[len("interface=") :] for field in fields if field.startswith("interface=")), "")
+    kind, *fields = [re.sub(r"\\(.)", r"\1", field) for field in re.split(r"(?<!\\):", listen)]
+    if kind not in ("tcp", "tcp6", "ssl"):
+        return kind == "unix"  # the others stand for a door of somebody else's
+    # The last of several, as Twisted has it.
+    interface = dict(field.split("=", 1) for field in fields if "=" in field).get("interface", "")
     try:
         return ip_address(interface).is_loopback
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from math import ceil
 
 from artifactapi.metadata import attempts as rows
@@ -37,4 +38,14 @@ class Attempts:
         if not self._most:
             return []
         named = [(f"account:{account[:200]}", self._most)] if account is not None else []
-        return [*named, (f"address:{address}", self._most * ADDRESS)]
+        return [*named, (f"address:{block(address)}", self._most * ADDRESS)]
+
+
+def block(address: str) -> str:
+    """Those who count as one: an IPv4 address, or the network of 2**64 addresses that everybody has with IPv6."""
+    if ":" not in address or address.startswith("::ffff:"):
+        return address
+    try:
+        return str(ip_network(f"{address.partition('%')[0]}/64", strict=False))
+    except ValueError:
+        return address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from artifactapi.access.rights import EVERYTHING, Layer, Right
 from artifactapi.metadata.visible import Visible
@@ -14,7 +15,8 @@ class Caller:
     """What he may is what every one of `layers` gives: what he was granted, and the limits of the token he uses.
 
     `asked` is what the bearer token he got from us was asked for, None without one: it limits him as well, yet he has
-    only to ask for more. `actor` and `credential` are for people: `user:alice`, `token ci`.
+    only to ask for more. `expires_at`: when the first of the tokens he uses is over. `actor` and `credential` are for
+    people: `user:alice`, `token ci`.
     """
 
     actor: str
@@ -23,6 +25,7 @@ class Caller:
     asked: Layer | None = None
     asked_catalog: bool = True
     anonymous: bool = False
+    expires_at: datetime | None = None
 
     def may(self, right: Right, name: ImageName) -> bool:
         """Whether he may do that to the image, if he asks for it."""

@@ -15,7 +15,7 @@ from artifactapi.access import passwords
 from artifactapi.access.attempts import Attempts
 from artifactapi.access.caller import Caller
 from artifactapi.access.passwords import Passwords
-from artifactapi.access.policy import Policy
+from artifactapi.access.policy import Policy, is_past
 from artifactapi.access.rights import Layer
 from artifactapi.access.secrets import PREFIX, hash_of
 from artifactapi.access.signer import Signer, TokenInvalid
@@ -35,7 +35,10 @@ TOKEN_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That the credential stands for the subject (None: for nobody in particular), until then (monotonic)."""
+    """That the credential stands for the subject (None: for nobody in particular), until then (monotonic).
+
+    `signed`: that we say so ourselves. It is looked at again whenever something has changed: a key may be revoked.
+    """
 
     subject: Subject | None
     credential: str
@@ -43,6 +46,7 @@ class Proof:
     generation: int | None = None
     asked: Layer | None = None
     catalog: bool = True
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,9 @@ class Login:
     def known(self, authorization: bytes) -> Caller | None:
         """Who showed this lately, if nothing has changed since."""
         found = self._callers.get(self._sealed(authorization))
-        return found[0] if found and found[1] > time.monotonic() else None
+        if found is None or found[1] <= time.monotonic() or is_past(found[0].expires_at):
+            return None
+        return found[0]
 
     async def identify(self, authorization: bytes, origin: Origin) -> Caller:
         """Who shows this header. Raises CredentialInvalid, TooManyRequests, Unavailable."""
@@ -90,6 +96,8 @@ class Login:
         proof = await self.prove(authorization, origin)
         caller = await self.caller(proof)
         if version == self._policy.version:  # else it may be what he was before the change
+            if len(self._callers) >= MOST:
+                self._callers.clear()
             self._callers[sealed] = caller, proof.until
         return caller
 
@@ -97,7 +105,7 @@ class Login:
         """What this header proves. Raises CredentialInvalid, TooManyRequests, Unavailable."""
         sealed = self._sealed(authorization)
         proof = self._proofs.get(sealed)
-        if proof is None or proof.until <= time.monotonic():
+        if proof is None or proof.until <= time.monotonic() or not await self._holds(proof):
             proof = await self._proving.run(sealed, lambda: self._prove(sealed, authorization, origin))
         return proof
 
@@ -113,6 +121,10 @@ class Login:
             raise CredentialInvalid("the credential is not valid any more")
         return caller
 
+    async def _holds(self, proof: Proof) -> bool:
+        # Not after a user was disabled, say: the same password may be right again since he is not.
+        return proof.subject is None or await self._policy.holds(proof.subject, proof.generation)
+
     def _sealed(self, authorization: bytes) -> bytes:
         return hmac.digest(self._key, authorization, "sha256")
 
@@ -124,9 +136,10 @@ class Login:
             proof = await self._basic(value.strip(), origin)
         else:
             raise CredentialInvalid("credentials are Basic or Bearer")
+        if proof.signed:  # anybody can have any number of these, and none may cost others their proofs
+            return proof
         if len(self._proofs) >= MOST:
             self._proofs.clear()
-            self._callers.clear()
         self._proofs[sealed] = proof
         return proof
 
@@ -143,11 +156,12 @@ class Login:
         if password.count(".") == 2:  # a password may look like that as well
             with suppress(CredentialInvalid):
                 return self.signed(password)
-        return await self._turns.run(lambda: Deferred.fromCoroutine(self._password(name, password, origin)))
+        known_as = name.replace("\0", "�")  # no user's, and Postgres can be asked for it
+        return await self._turns.run(lambda: Deferred.fromCoroutine(self._password(known_as, password, origin)))
 
     async def _password(self, name: str, password: str, origin: Origin) -> Proof:
         await self._attempts.check(name, origin.address)
-        known = None if "\0" in name else await users.password_of(self._database, name)
+        known = await users.password_of(self._database, name)
         right = await self._passwords.verify(known.hash if known else None, password)
         if known is None or not right:
             await self._failed(name, origin)
@@ -173,14 +187,12 @@ class Login:
         except TokenInvalid:
             raise CredentialInvalid("the token is not valid, or not any more") from None
         until = time.monotonic() + claims.expires - time.time()
-        return Proof(claims.subject, claims.credential, until, claims.generation, claims.access, claims.catalog)
+        return Proof(claims.subject, claims.credential, until, claims.generation, claims.access, claims.catalog, True)
 
     async def _failed(self, name: str | None, origin: Origin) -> None:
         await self._attempts.failed(name, origin.address)
         actor = f"user:{clip(name)}" if name is not None else "anonymous"
-        by = By(
-            actor.replace("\0", "�"), "password" if name is not None else "token", origin.address, origin.request_id
-        )
+        by = By(actor, "password" if name is not None else "token", origin.address, origin.request_id)
         await audit.record(self._database, by, Event("login.failed"))
 
 

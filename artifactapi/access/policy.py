@@ -102,15 +102,27 @@ class Policy:
 
         `generation`: of the password, where it was known when the proof was signed. Raises Unavailable.
         """
-        principal = await self._principal(subject)
-        if principal is None or generation not in (None, principal.generation) or is_past(principal.expires_at):
+        principal = await self._proved(subject, generation)
+        if principal is None:
             return None
         own = tuple(Grant.from_json(entry) for entry in principal.grants)
         limits = tuple(tuple(Grant.from_json(entry) for entry in scope) for scope in principal.scopes)
         public = () if not self.has_accounts else self.anonymous.layers[0]
         if principal.token_name and subject.kind == "user":
             credential = f"token {principal.token_name}"
-        return Caller(f"{subject.kind}:{principal.name}", credential, ((*own, *public), *limits), asked, catalog)
+        layers = ((*own, *public), *limits)
+        actor = f"{subject.kind}:{principal.name}"
+        return Caller(actor, credential, layers, asked, catalog, expires_at=principal.expires_at)
+
+    async def holds(self, subject: Subject, generation: int | None) -> bool:
+        """Whether what proved somebody to be that subject is still worth something. Raises Unavailable."""
+        return await self._proved(subject, generation) is not None
+
+    async def _proved(self, subject: Subject, generation: int | None) -> Principal | None:
+        principal = await self._principal(subject)
+        if principal is None or generation not in (None, principal.generation) or is_past(principal.expires_at):
+            return None
+        return principal
 
     async def _principal(self, subject: Subject) -> Principal | None:
         if subject in self._principals:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import dataclass
@@ -114,7 +113,7 @@ class Signer:
                 options={"require": ["exp", "nbf", "iat", "sub", "aud", "iss"]},
             )
             return claims_of(said)
-        except (jwt.PyJWTError, KeyError, TypeError, ValueError, json.JSONDecodeError):
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError):
             raise TokenInvalid from None
 
 

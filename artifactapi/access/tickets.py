@@ -71,14 +71,18 @@ class Tickets:
         caller = await self._login.caller(proof)
         if proof.asked is not None:
             raise CredentialInvalid("a bearer token for a scope does not give another")
-        refresh = await self._refresh(proof.subject, caller) if offline and proof.subject else None
+        refresh = await self._refresh(proof, caller) if offline else None
         return self._ticket(proof, caller, scopes, refresh)
 
-    async def _refresh(self, subject: Subject, caller: Caller) -> str | None:
-        if subject.kind == "identity":  # its issuer says how long it is who it is
+    async def _refresh(self, proof: Proof, caller: Caller) -> str | None:
+        subject, secret = proof.subject, new_secret()
+        if subject is None or subject.kind == "identity":  # its issuer says how long it is who it is
             return None
-        secret = new_secret()
-        await tokens.login(self._database, subject, hash_of(secret), REFRESH_SECONDS, caller.actor)
+        made = await tokens.login(
+            self._database, subject, proof.generation, hash_of(secret), REFRESH_SECONDS, caller.actor
+        )
+        if not made:
+            raise CredentialInvalid("the credential is not valid any more")
         return secret
 
     def _ticket(self, proof: Proof | None, caller: Caller, scopes: Sequence[Scope], refresh: str | None) -> Ticket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from artifactapi.access import passwords
@@ -96,13 +97,27 @@ class Users:
 
     async def ensure_administrator(self, name: str, password: str, by: By) -> None:
         """Let there be an enabled administrator with that name and password."""
-        user = await rows.find(self._database, name)
-        if user is None:
-            await self.create({"name": name, "password": password, "admin": True}, by)
-            return
+        with suppress(Exists):  # made by another replica that starts at the same time
+            if await rows.find(self._database, name) is None:
+                await self.create({"name": name, "password": password, "admin": True}, by)
+                return
         known = await rows.password_of(self._database, name)
-        if known is None or not await self._passwords.verify(known.hash, password):
-            await self.change(name, {"password": password, "disabled": False}, by)
+        right = known is not None and await self._passwords.verify(known.hash, password)
+        administers = await rows.administers(self._database, name)
+        if right and administers:
+            return
+        kept = None if right else await self._passwords.hash(password)
+
+        async def work(transaction: Transaction) -> tuple[None, Event]:
+            user = await rows.change(transaction, name, kept, None, False)
+            if user is None:
+                raise unknown(name)
+            if not administers:
+                await grant_rows.create(transaction, "user", user.id, None, "*", [Right.ADMIN], by.actor)
+            detail = {"user": name, "admin": True, "password": "as before" if right else "new"}
+            return None, Event("user.change", detail=detail)
+
+        await self._changes.make(by, work)
 
 
 def new_password(fields: Fields) -> str | None:

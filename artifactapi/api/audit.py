@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from klein import Response
@@ -47,8 +47,9 @@ class AuditRoutes:
 def time(name: str, text: str) -> datetime:
     """A time in RFC 3339; one without a zone is UTC. Raises BadRequest."""
     try:
-        return datetime.fromisoformat(text)
-    except ValueError:
+        given = datetime.fromisoformat(text)
+        return given.replace(tzinfo=given.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise BadRequest(f"{name} is a time like 2026-11-24T12:00:00Z", {"parameter": name}) from None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from klein import Response
 
-from artifactapi.access.grants import Grants
+from artifactapi.access.grants import Grants, unknown
 from artifactapi.access.rights import Right
 from artifactapi.api import numbers
 from artifactapi.api.endpoint import READS, Endpoint
@@ -69,7 +69,8 @@ class GrantRoutes:
         if request.caller.repos(Right.ADMIN) == []:
             self._require(request, None)  # who administers nothing does not learn which there are
         found = await self._grants.read(numbers.number(grant))
-        self._require(request, found.repo)
+        if not request.caller.may_repo(Right.ADMIN, None if found.repo == "*" else found.repo):
+            raise unknown(found.id)  # nor, who administers a repo, which there are on others
         return found
 
     def _require(self, request: Request, repo: str | None) -> None:

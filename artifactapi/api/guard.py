@@ -56,6 +56,10 @@ class Guard:
         except CredentialInvalid as error:
             raise self.challenge(request, error.message, None, "invalid_token") from None
 
+    async def refresh(self) -> None:
+        """Hear of what a request here has changed: whoever sent it wants to see it now. Raises Unavailable."""
+        await self._policy.refresh()
+
     def origin(self, request: Request) -> Origin:
         """Where it comes from."""
         return Origin(self._outside.address(request), request.request_id)

@@ -53,6 +53,7 @@ class RepoRoutes:
     async def create(self, request: Request) -> Response:
         """POST: a new repo."""
         repo = await self._repos.create(await json_body(request), self._guard.by(request))
+        await self._guard.refresh()
         return json_response(201, to_json(*await self._repos.read(repo.name)), {"Location": f"{PATH}/{repo.name}"})
 
     async def read(self, request: Request, repo: str) -> Response:
@@ -62,6 +63,7 @@ class RepoRoutes:
     async def change(self, request: Request, repo: str) -> Response:
         """PATCH: its settings."""
         changed = await self._repos.change(known(repo), await json_body(request), self._guard.by(request))
+        await self._guard.refresh()
         return json_response(200, to_json(*await self._repos.read(changed.name)))
 
     async def delete(self, request: Request, repo: str) -> Response:
@@ -70,6 +72,7 @@ class RepoRoutes:
         if force not in (None, "true", "false"):
             raise BadRequest("force must be true or false", {"parameter": "force"})
         await self._repos.delete(known(repo), force == "true", self._guard.by(request))
+        await self._guard.refresh()
         return respond(204)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Any, AnyStr
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IDelayedCall
@@ -26,6 +26,8 @@ from artifactapi.oci.errors import OciError, Unavailable
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 10.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+ABSOLUTE = re.compile(rb"\Ahttps?://[^/?]*", re.IGNORECASE)
+"""What is before the path when a client takes us for a proxy (RFC 9112, 3.2.2); a password, perhaps."""
 SERVER = b"artifactapi/" + __version__.encode()
 PROBES = (b"/healthz", b"/readyz")
 """What a process that is full answers all the same: see Channel."""
@@ -64,8 +66,8 @@ class Request(server.Request):
         """Dispatch, with or without a body to come."""
         self.begun = True
         self.started = self.channel.site.reactor.seconds()
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path, _, query = path.partition(b"?")
+        self.method, self.uri, self.clientproto = command, ABSOLUTE.sub(b"", path), version
+        self.path, _, query = self.uri.partition(b"?")
         self.args = http.parse_qs(query, True) if query else {}
         given = self.getHeader(b"x-request-id")
         self.request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
@@ -95,6 +97,15 @@ class Request(server.Request):
         self.prepath: list[bytes] = []
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         self.render(self.site.resource)
+
+    def getHeader(self, key: AnyStr) -> AnyStr | None:
+        """The last header of that name, as text if the name is; what is no UTF-8 in it fits no grammar either."""
+        values = self.requestHeaders.getRawHeaders(key if isinstance(key, bytes) else key.encode())
+        if not values:
+            return None
+        if isinstance(key, bytes):
+            return values[-1]
+        return values[-1].decode("utf-8", "replace")
 
     def write(self, data: bytes) -> None:
         """A piece of the answer; one that comes before the body's end is the last on its connection."""

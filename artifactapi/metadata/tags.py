@@ -45,21 +45,21 @@ async def put(
 
     Those of `fixed` that stand for another one stay as they are, and are left out.
     """
-    rows = await db.query(
-        """
-        WITH before AS (
-            SELECT name, digest FROM tags WHERE image_id = %(image)s AND name = ANY(%(tags)s) ORDER BY name FOR UPDATE
-        ), put AS (
-            INSERT INTO tags (image_id, name, digest)
-            SELECT %(image)s, t, %(digest)s FROM unnest(%(tags)s::text[]) t ORDER BY t
-            ON CONFLICT (image_id, name) DO UPDATE SET digest = excluded.digest, updated_at = now()
-            WHERE tags.name <> ALL (%(fixed)s) OR tags.digest = excluded.digest RETURNING name
+    # Two statements: one that locks the rows it has changed itself does not see them at all.
+    before: dict[str, str] = dict(
+        await db.query(
+            "SELECT name, digest FROM tags WHERE image_id = %s AND name = ANY(%s) ORDER BY name FOR UPDATE",
+            (image, tags),
         )
-        SELECT p.name, b.digest FROM put p LEFT JOIN before b USING (name)
-        """,
+    )
+    rows = await db.query(
+        """INSERT INTO tags (image_id, name, digest)
+           SELECT %(image)s, t, %(digest)s FROM unnest(%(tags)s::text[]) t ORDER BY t
+           ON CONFLICT (image_id, name) DO UPDATE SET digest = excluded.digest, updated_at = now()
+           WHERE tags.name <> ALL (%(fixed)s) OR tags.digest = excluded.digest RETURNING name""",
         {"image": image, "digest": str(digest), "tags": tags, "fixed": list(fixed)},
     )
-    return dict(rows)
+    return {name: before.get(name) for (name,) in rows}
 
 
 async def of(db: Queryable, name: ImageName, digest: Digest) -> list[str]:

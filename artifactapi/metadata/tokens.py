@@ -65,13 +65,34 @@ async def create(
     return row[0] if row else None
 
 
-async def login(db: Queryable, subject: Subject, secret_hash: bytes, seconds: int, by: str) -> None:
-    """What a client that logged in may come back with, for `seconds`, never longer than the token it came with."""
+async def login(
+    db: Queryable, subject: Subject, generation: int | None, secret_hash: bytes, seconds: int, by: str
+) -> bool:
+    """What a client that logged in may come back with, for `seconds`, never longer than the token it came with.
+
+    False if the user is disabled or gone, or has another password than that of the `generation`, if it is given: a
+    replica may hear of it only later, and this would outlive the password it came from.
+    """
     user, parent = (subject.id, subject.token) if subject.kind == "user" else (None, subject.id)
-    await db.query(
-        """INSERT INTO tokens (user_id, parent_id, secret_hash, expires_at, created_by)
-           VALUES (%s, %s, %s, now() + make_interval(secs => %s), %s)""",
-        (user, parent, secret_hash, seconds, by),
+    return bool(
+        await db.query(
+            """
+            INSERT INTO tokens (user_id, parent_id, secret_hash, expires_at, created_by)
+            SELECT %(user)s, %(parent)s, %(hash)s, now() + make_interval(secs => %(seconds)s), %(by)s
+            WHERE %(user)s IS NULL OR EXISTS (
+                SELECT FROM users WHERE id = %(user)s AND NOT disabled
+                AND generation = coalesce(%(generation)s, generation) FOR SHARE
+            ) RETURNING id
+            """,
+            {
+                "user": user,
+                "parent": parent,
+                "hash": secret_hash,
+                "seconds": seconds,
+                "by": by,
+                "generation": generation,
+            },
+        )
     )
 
 

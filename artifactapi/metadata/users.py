@@ -107,12 +107,24 @@ async def lock(db: Queryable) -> None:
     await db.query("SELECT version FROM access_state FOR UPDATE")
 
 
+async def administers(db: Queryable, name: str) -> bool:
+    """Whether all was granted to the user, or to one of his groups."""
+    return bool(
+        await db.query(
+            """SELECT g.id FROM users u JOIN grants g ON g.user_id = u.id OR g.group_name = ANY(u.groups)
+               WHERE u.name = %s AND 'admin' = ANY(g.rights) AND g.repo_id IS NULL AND g.images = '*'""",
+            (name,),
+        )
+    )
+
+
 async def administrators(db: Queryable) -> int:
-    """How many can administer all: enabled users with a password, tokens, identities."""
+    """How many can administer all, and go on to: enabled users with a password, identities, and tokens without an
+    end or a limit."""
     [[count]] = await db.query(
         """SELECT count(*) FROM grants g LEFT JOIN users u
                ON NOT u.disabled AND u.password_hash IS NOT NULL AND (u.id = g.user_id OR g.group_name = ANY(u.groups))
-           LEFT JOIN tokens t ON t.id = g.token_id AND (t.expires_at IS NULL OR t.expires_at > now())
+           LEFT JOIN tokens t ON t.id = g.token_id AND t.expires_at IS NULL AND t.scope IS NULL
            WHERE 'admin' = ANY(g.rights) AND g.repo_id IS NULL AND g.images = '*'
            AND (u.id IS NOT NULL OR t.id IS NOT NULL OR g.identity_id IS NOT NULL)"""
     )

@@ -121,7 +121,7 @@ CREATE TRIGGER access_changed AFTER INSERT OR UPDATE OR DELETE ON grants
     FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
 CREATE TRIGGER access_changed AFTER INSERT OR DELETE ON signing_keys
     FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
-CREATE TRIGGER access_changed AFTER UPDATE OF settings OR DELETE ON repos
+CREATE TRIGGER access_changed AFTER INSERT OR UPDATE OF settings OR DELETE ON repos
     FOR EACH STATEMENT EXECUTE FUNCTION access_changed();
 -- A client that logs in makes a token as well, which changes nothing for anybody else; nor does last_used_at.
 CREATE TRIGGER access_changed AFTER UPDATE OF scope, expires_at OR DELETE ON tokens
