@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,17 @@ GOOD = [
     ("gc-interval", "0", 0),
     ("gc-blob-grace", "0", 0),
     ("gc-upload-grace", "604800", 604_800),
+    ("admin-password-file", "/run/secrets/admin", Path("/run/secrets/admin")),
+    ("admin-password-file", "", None),
+    ("allow-anonymous-push", "true", True),
+    ("external-url", "https://registry.example.org/", "https://registry.example.org"),
+    ("external-url", "http://[::1]:8000", "http://[::1]:8000"),
+    ("external-url", "", None),
+    ("trusted-proxies", "10.0.0.0/8, ::1,", (ip_network("10.0.0.0/8"), ip_network("::1"))),
+    ("token-seconds", "60", 60),
+    ("login-attempts", "0", 0),
+    ("audit-days", "36500", 36_500),
+    ("secrets-dir", "/run/secrets", Path("/run/secrets")),
     ("idle-timeout", "1", 1),
     ("max-connections", "0", 0),
     ("max-header-size", "1048576", 1_048_576),
@@ -230,6 +242,17 @@ BAD = [
     ("gc-interval", "100000001", "must be a whole number from 0 to 100000000"),
     ("gc-blob-grace", "1h", "must be a whole number"),
     ("gc-upload-grace", "-1", "must be a whole number"),
+    ("admin-password-file", "a\0b", "not a directory's path"),
+    ("allow-anonymous-push", "yes", "must be true or false"),
+    ("external-url", "registry.example.org", "not a URL like https://registry.example.org"),
+    ("external-url", "https://registry.example.org/path", "not a URL like"),
+    ("external-url", "https://user:s3cret@registry.example.org", "not a URL like"),
+    ("trusted-proxies", "10.0.0.1/8", "not networks like 10.0.0.0/8"),
+    ("trusted-proxies", "proxy.example.org", "not networks like 10.0.0.0/8"),
+    ("token-seconds", "4", "must be a whole number from 5 to 86400"),
+    ("login-attempts", "-1", "must be a whole number"),
+    ("audit-days", "0", "must be a whole number from 1 to 36500"),
+    ("secrets-dir", "a\0b", "not a directory's path"),
     ("idle-timeout", "86401", "must be a whole number from 1 to 86400"),
     ("max-connections", "1000001", "must be a whole number from 0 to 1000000"),
     ("max-header-size", "1023", "must be a whole number from 1024 to 1048576"),
