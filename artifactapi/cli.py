@@ -12,6 +12,8 @@ usage: artifactapi serve [OPTIONS]    serve in the foreground: twistd -n artifac
        artifactapi fsck [--quick] [--repair] [OPTIONS]    compare all rows with all bytes; --quick: only their sizes
        artifactapi user add|list|change|delete    who logs in with a password
        artifactapi token add|list|delete    what machines log in with; add gives rights as well
+       artifactapi issuer add|list|delete    whose tokens are believed (OpenID Connect)
+       artifactapi identity add|list|delete    who is known by these; add gives rights as well
        artifactapi grant add|list|delete    who may pull, push, delete or administer what
        artifactapi key list|rotate    what signs bearer tokens
        artifactapi audit    who did what
@@ -19,7 +21,7 @@ usage: artifactapi serve [OPTIONS]    serve in the foreground: twistd -n artifac
        artifactapi serve --help       all options
        artifactapi user add --help    the options of this; so with the others"""
 COLLECT = ("gc", "fsck")
-ACCESS = ("user", "token", "grant", "key", "audit")
+ACCESS = ("user", "token", "issuer", "identity", "grant", "key", "audit")
 
 
 def main() -> None:

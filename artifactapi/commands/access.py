@@ -1,4 +1,4 @@
-"""`artifactapi user`, `token`, `grant`, `key` and `audit`: who may what, over the rows alone."""
+"""`artifactapi user`, `token`, `issuer`, `identity`, `grant`, `key` and `audit`: who may what, over the rows alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from artifactapi.commands import audit, grants, keys, tokens, users
+from artifactapi.commands import audit, grants, identities, issuers, keys, tokens, users
 from artifactapi.commands.arguments import Parser, configuration
 from artifactapi.commands.desk import Deed, Desk
 from artifactapi.commands.output import Output
@@ -18,7 +18,15 @@ from artifactapi.metadata.audit import By
 from artifactapi.oci.errors import OciError
 from artifactapi.service import Config
 
-NOUNS = {"user": users, "token": tokens, "grant": grants, "key": keys, "audit": audit}
+NOUNS = {
+    "user": users,
+    "token": tokens,
+    "issuer": issuers,
+    "identity": identities,
+    "grant": grants,
+    "key": keys,
+    "audit": audit,
+}
 
 
 def run(noun: str, arguments: Sequence[str]) -> None:

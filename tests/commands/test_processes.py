@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactapi.cli import ACCESS
 from tests.commands.conftest import PASSWORD
 from tests.metadata.conftest import Onlooker
 from tests.tool import COMMAND, Tool
@@ -66,7 +67,7 @@ def test_a_reader_that_has_seen_enough(tool: Tool, dsn: str):
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("noun", ["user", "token", "grant", "key", "audit"])
+@pytest.mark.parametrize("noun", ACCESS)
 def test_help(tmp_path: Path, noun: str):
     """Each noun says how it is used."""
     ran = Tool("", tmp_path).run(noun, "--help")
