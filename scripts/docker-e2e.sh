@@ -5,10 +5,13 @@
 # layers; each of them pulls and, where it can, runs every image. A multi-arch index goes the same ways; with Go, crane
 # and oras have their say too. OCI_REGISTRY=HOST:PORT tests a registry that already runs on this machine.
 #
+# access: the clients, helm too if it is there, against a daemon with accounts. Each logs in, pushes, pulls and is refused
+# where it should be; docker comes back without its password; pushes take longer than their tokens are good for.
+#
 # topology: what docker/ has. The image is built on a base made here, runs alone, then as compose.yaml says: two
 # replicas, a balancer, a Postgres and an S3 server, with pushes and pulls while replicas are killed and restarted.
 #
-# Without an argument both. What is missing is installed with apt-get; everything lives in a temporary directory.
+# Without an argument all of them. What is missing is installed with apt-get; everything lives in a temporary directory.
 # Ends non-zero when a check fails.
 set -euo pipefail
 

@@ -1,6 +1,6 @@
 # Sourced by scripts/docker-e2e.sh: clients that log in, or do not, at a daemon with accounts.
 
-everyone=(docker podman buildah skopeo crane oras)
+everyone=(docker podman buildah skopeo)
 # A token is refused half a minute after this, as clocks may differ; none of these clients renews it in its first
 # minute, so that less would not do.
 token_seconds=35
@@ -11,7 +11,7 @@ slow_bytes=15000000 slow_rate=200000
 start_guarded() {
     "$root/scripts/serve.sh" --listen "tcp:${guarded#*:}:interface=127.0.0.1" --data-dir "$work/guarded" \
         --admin-password-file "$work/admin" --token-seconds "$token_seconds" \
-        >>"$root/.cache/docker-e2e-access.log" 2>&1 </dev/null &
+        >>"$access_log" 2>&1 </dev/null &
     echo $! >"$work/guarded.pid"
     eventually 60 get "http://$guarded/readyz"
 }
@@ -56,11 +56,12 @@ make_accounts() {
 own_settings() {
     mkdir -p "$store/docker"
     echo '{}' | tee "$store/docker/config.json" >"$store/auth.json"
-    export DOCKER_CONFIG=$store/docker REGISTRY_AUTH_FILE=$store/auth.json
+    export DOCKER_CONFIG=$store/docker REGISTRY_AUTH_FILE=$store/auth.json HELM_REGISTRY_CONFIG=$store/helm.json
 }
 
 crane() { limited "$root/.cache/gobin/crane" "$@"; }
 oras() { limited "$root/.cache/gobin/oras" "$@"; }
+helm() { limited helm "$@"; }
 
 login_docker() { docker login --username "$1" --password-stdin "$OCI_REGISTRY"; }
 login_podman() { podman login --tls-verify=false --username "$1" --password-stdin "$OCI_REGISTRY"; }
@@ -68,6 +69,7 @@ login_buildah() { buildah login --tls-verify=false --username "$1" --password-st
 login_skopeo() { skopeo login --tls-verify=false --username "$1" --password-stdin "$OCI_REGISTRY"; }
 login_crane() { crane auth login --username "$1" --password-stdin "$OCI_REGISTRY"; }
 login_oras() { oras login --plain-http --username "$1" --password-stdin "$OCI_REGISTRY"; }
+login_helm() { helm registry login --plain-http --username "$1" --password-stdin "$OCI_REGISTRY"; }
 
 send_docker() {
     docker load --quiet --input "$archive" && docker tag access:1 "$OCI_REGISTRY/$1:v1" &&
@@ -80,6 +82,13 @@ send_buildah() {
 send_skopeo() { skopeo copy --dest-tls-verify=false "docker-archive:$archive" "docker://$OCI_REGISTRY/$1:v1"; }
 send_crane() { crane push --insecure "$archive" "$OCI_REGISTRY/$1:v1"; }
 send_oras() { oras push --plain-http --disable-path-validation "$OCI_REGISTRY/$1:v1" "$archive"; }
+send_helm() {
+    local chart=$store/chart/${1##*/}
+    mkdir -p "$chart"
+    printf 'apiVersion: v2\nname: %s\nversion: 0.1.0\n' "${1##*/}" >"$chart/Chart.yaml"
+    helm package --destination "$store" "$chart" &&
+        helm push --plain-http "$store/${1##*/}-0.1.0.tgz" "oci://$OCI_REGISTRY/${1%/*}"
+}
 
 receive_docker() { docker image prune --all --force && docker pull "$OCI_REGISTRY/$1:v1"; }
 receive_podman() { podman rmi --all --force && podman pull --tls-verify=false "$OCI_REGISTRY/$1:v1"; }
@@ -90,6 +99,7 @@ receive_skopeo() {
 }
 receive_crane() { crane pull --insecure "$OCI_REGISTRY/$1:v1" "$store/received.tar"; }
 receive_oras() { oras pull --plain-http --allow-path-traversal --output "$store/received" "$OCI_REGISTRY/$1:v1"; }
+receive_helm() { helm pull --plain-http --version 0.1.0 --destination "$(mktemp -d)" "oci://$OCI_REGISTRY/$1"; }
 
 logout_docker() { docker logout "$OCI_REGISTRY"; }
 logout_podman() { podman logout "$OCI_REGISTRY"; }
@@ -97,6 +107,7 @@ logout_buildah() { buildah logout "$OCI_REGISTRY"; }
 logout_skopeo() { skopeo logout "$OCI_REGISTRY"; }
 logout_crane() { crane auth logout "$OCI_REGISTRY"; }
 logout_oras() { oras logout "$OCI_REGISTRY"; }
+logout_helm() { helm registry logout "$OCI_REGISTRY"; }
 
 # --- Checks ----------------------------------------------------------------------------------------------------------
 
@@ -133,7 +144,7 @@ use_accounts() { # CLIENT
     refused 'unauthorized|invalid username/password' log_in_and_receive "$1" reader "$work/writer" "$mine"
     "login_$1" reader <"$work/reader"
     "receive_$1" "$mine"
-    refused denied "send_$1" "$mine"
+    refused denied "send_$1" "$mine/again"
     "logout_$1"
 }
 
@@ -167,8 +178,9 @@ push_slowly() { # CLIENT
 
 # All at once, as it takes more than a minute.
 outlive_tokens() {
-    local each pushes=() failures=0
-    python3 "$root/scripts/e2e/slow.py" "$OCI_REGISTRY" "$slow_rate" >"$work/slow" &
+    local each proxy pushes=() failures=0
+    python3 "$root/scripts/e2e/slow.py" "$OCI_REGISTRY" "$slow_rate" "$work/slow" &
+    proxy=$!
     eventually 10 [ -s "$work/slow" ]
     OCI_REGISTRY=$(cat "$work/slow")
     archive=$work/slow.tar
@@ -181,7 +193,10 @@ outlive_tokens() {
         pushes+=($!)
     done
     for each in "${pushes[@]}"; do wait "$each" || failures=$((failures + 1)); done
+    kill "$proxy"
     [ "$failures" -eq 0 ]
+    # crane asks for another one only when it was refused.
+    [[ " ${everyone[*]} " != *" crane "* ]] || grep -q '"PUT /v2/public/slow/crane/.*" 401' "$access_log"
 }
 
 # One image of so many random bytes, as every client takes it.
@@ -195,11 +210,23 @@ check_access() {
     local each archive=$work/access.tar
     guarded=127.0.0.1:$(free_port)
     OCI_REGISTRY=$guarded
+    access_log=$root/.cache/docker-e2e-access.log
     secret >"$work/admin"
-    : >"$root/.cache/docker-e2e-access.log"
+    : >"$access_log"
     check "a daemon with accounts starts" make_accounts
     check "an image is made for them" make_archive 100000
+    if command -v go >/dev/null; then
+        check "crane and oras are built" build_crane_and_oras
+        everyone+=(crane oras)
+    else
+        echo "NOT TESTED: crane and oras, which Go would build; go is not on PATH"
+    fi
     for each in "${everyone[@]}"; do check "$each logs in, and is refused where it should be" use_accounts "$each"; done
+    if type -P helm >/dev/null; then
+        check "helm logs in, and is refused where it should be" use_accounts helm
+    else
+        echo "NOT TESTED: helm, which is not on PATH"
+    fi
     check "docker comes back without its password, until that has changed" come_back
     check "a token that expires in the middle of a push is renewed" outlive_tokens
     stop_guarded

@@ -1,10 +1,12 @@
-"""A slow way to a registry: slow.py HOST:PORT BYTES-PER-SECOND.
+"""A slow way to a registry: slow.py HOST:PORT BYTES-PER-SECOND FILE.
 
-Prints the HOST:PORT it listens at. What clients send on a connection passes at that rate, answers as they come.
+Writes the HOST:PORT it listens at into the file. What clients send on a connection passes at that rate, answers as
+they come.
 """
 
 import asyncio
 import contextlib
+import pathlib
 import sys
 
 TURNS = 4  # a second
@@ -28,7 +30,7 @@ async def serve(client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> 
 
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    print(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    pathlib.Path(sys.argv[3]).write_text(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
     await server.serve_forever()
 
 
