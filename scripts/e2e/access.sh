@@ -154,7 +154,8 @@ come_back() {
     own_settings
     login_docker writer <"$work/writer"
     grep -q identitytoken "$DOCKER_CONFIG/config.json"
-    ! grep -q "$(printf 'writer:%s' "$(cat "$work/writer")" | base64 --wrap=0)" "$DOCKER_CONFIG/config.json"
+    printf 'writer:%s' "$(cat "$work/writer")" | base64 --wrap=0 >"$store/basic"
+    same 0 "$(grep -cFf "$store/basic" "$DOCKER_CONFIG/config.json")"
     stop_guarded
     start_guarded
     send_docker "$name"
