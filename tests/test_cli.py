@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from artifactapi import __version__
+from artifactapi.cli import ACCESS, COLLECT
 from artifactapi.metadata.schema import migrations
 from artifactapi.tap import OPTIONS
 
@@ -59,6 +60,8 @@ def test_how_to_use_it(arguments: list[str]):
     ended = run("artifactapi", *arguments)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("usage: artifactapi serve [OPTIONS] ")
+    for command in (*COLLECT, *ACCESS):
+        assert f"\n       artifactapi {command} " in ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ class Tokens:
             raise unknown(token)
         return found
 
+    async def named(self, name: str) -> Token:
+        """The token of that name. Raises Unknown."""
+        found = await rows.named(self._database, name)
+        if found is None:
+            raise Unknown(f"no token {name[:100]!r}", {"name": name[:255]})
+        return found
+
     async def create(self, given: object, by: By) -> tuple[Token, str]:
         """A new token, and its secret, which is shown this once.
 

@@ -124,6 +124,13 @@ class Guard:
             raise read_only(name.repo)
         raise Denied(f"this needs the right to {right} in {name.repo!r}", {"name": str(name), "right": right})
 
+    def require_source(self, request: Request, name: ImageName, source: ImageName | None) -> None:
+        """Raises Unauthorized for who may mount from there, if only his token were for that as well."""
+        caller: Caller = request.caller
+        if source and source.repo and caller.may(Right.PULL, source) and not caller.has_asked(Right.PULL, source):
+            wanted = f"{scope(Right.PUSH, name)} {scope(Right.PULL, source)}"
+            raise self.challenge(request, "the token is not for this", wanted, "insufficient_scope")
+
     def require_catalog(self, request: Request, caller: Caller) -> None:
         """Raises what the caller is told when he may not read the catalogue: he must have asked for it."""
         if caller.anonymous and self._policy.has_accounts and not caller.layers[0]:
@@ -148,7 +155,9 @@ class Guard:
         """401, with where to get a token, and for what (RFC 6750, 3)."""
         parts = [f'realm="{self._outside.base(request)}/token"', f'service="{SERVICE}"']
         parts += [f'scope="{wanted}"'] * (wanted is not None) + [f'error="{error}"'] * (error is not None)
-        return Unauthorized(message, headers={"WWW-Authenticate": f"Bearer {','.join(parts)}"})
+        # Docker takes an error without a detail for one that may pass, and tries again for a minute.
+        detail = None if wanted is None else {"scope": wanted}
+        return Unauthorized(message, detail, {"WWW-Authenticate": f"Bearer {','.join(parts)}"})
 
 
 def scope(right: Right, name: ImageName) -> str:

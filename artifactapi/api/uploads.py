@@ -6,6 +6,7 @@ from uuid import UUID
 
 from klein import Response
 
+from artifactapi.api.guard import Guard
 from artifactapi.api.responses import respond
 from artifactapi.api.site import Request
 from artifactapi.metadata.uploads import Session
@@ -19,15 +20,17 @@ from artifactapi.registry.registry import Registry
 class UploadRoutes:
     """Parse, call, respond."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, guard: Guard) -> None:
+        self._guard = guard
         self._uploads = registry.uploads
         self._blobs = registry.blobs
 
     async def start(self, request: Request, name: ImageName, _: str) -> Response:
         """POST: a session (4a, 4c), a whole blob (4b), or a mount (11)."""
         if (mounted := argument(request, b"mount")) is not None:
-            digest = Digest.parse(mounted)
-            if await self._blobs.mount(name, digest, source(request), request.caller.reachable):
+            digest, place = Digest.parse(mounted), source(request)
+            self._guard.require_source(request, name, place)
+            if await self._blobs.mount(name, digest, place, request.caller.reachable):
                 return created(request, digest)
         elif (given := argument(request, b"digest")) is not None:
             digest = Digest.parse(given)

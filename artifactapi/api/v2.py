@@ -33,7 +33,7 @@ class V2:
 
     def __init__(self, registry: Registry, downloads: Downloads, guard: Guard) -> None:
         self._guard = guard
-        uploads, blobs = UploadRoutes(registry), BlobRoutes(registry, downloads, guard)
+        uploads, blobs = UploadRoutes(registry, guard), BlobRoutes(registry, downloads, guard)
         manifests, self._lists = ManifestRoutes(registry, guard), ListRoutes(registry, guard)
         self.routes: Routes = {
             "uploads": {b"POST": (uploads.start, Rule.PUSH)},

@@ -102,6 +102,12 @@ async def read(db: Queryable, token: int) -> Token | None:
     return Token(*row) if row else None
 
 
+async def named(db: Queryable, name: str) -> Token | None:
+    """The token of that name."""
+    row = await db.one(f"{SELECT} WHERE t.name = %s", (name,))
+    return Token(*row) if row else None
+
+
 async def listing(db: Queryable, last: int, count: int, user: str | None) -> list[Token]:
     """Up to `count` tokens after id `last`; only those of `user`, if given."""
     rows = await db.query(

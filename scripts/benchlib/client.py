@@ -41,11 +41,14 @@ class Answer:
         return self
 
 
-def request(port: int, method: str, target: str, body: bytes | None = None, kind: str = "") -> Answer:
+def request(
+    port: int, method: str, target: str, body: bytes | None = None, kind: str = "", authorization: str = ""
+) -> Answer:
     """One small request on a connection of its own; `kind` is the body's media type."""
+    headers = {"Content-Type": kind, "Authorization": authorization}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=STALLED)
     try:
-        connection.request(method, target, body, {"Content-Type": kind} if kind else {})
+        connection.request(method, target, body, {name: value for name, value in headers.items() if value})
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:

@@ -50,7 +50,7 @@ class Contest:
                 self.workload.prepare(daemon, set(stage.items))
             for daemon in daemons:
                 daemon.base = daemon.memory()
-            samples: dict[str, Samples] = {key: {name: [] for name in self.names} for key in stage.items}
+            samples: dict[str, Samples] = {key: {name: [] for name in stage.names(self.names)} for key in stage.items}
             for number in range(self.rounds):
                 self._round(stage, number, daemons if number % 2 == 0 else daemons[::-1], samples)
             return samples
@@ -71,7 +71,7 @@ class Contest:
             directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stage-", dir=self.root)))
             s3 = stack.enter_context(s3_server(directory / "s3")) if self.s3 else None
             daemons = []
-            for name in self.names:
+            for name in stage.names(self.names):
                 daemons.append(START[name](directory, s3, stage.redirects))
                 stack.callback(daemons[-1].stop)
             for daemon in daemons:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from benchlib.daemons import Daemon
@@ -12,7 +12,8 @@ from benchlib.workload import PUSHES, TAGS, Workload
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row. `ratio` bounds ours / peer, `limit` ours: a rate from below, everything else from above.
+    """One row. `ratio` bounds ours / peer, `limit` ours: a rate from below, everything else from above; `least` ours
+    from below.
 
     `once`: in the last round alone. `pushed`: MiB that one measurement leaves in a store.
     """
@@ -22,19 +23,25 @@ class Item:
     measure: Callable[[Workload, Daemon], float]
     ratio: float | None = None
     limit: float | None = None
+    least: float | None = None
     once: bool = False
     pushed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Items that are measured on registries, and in a store, of their own."""
+    """Items that are measured on registries, and in a store, of their own. `alone`: on ours only."""
 
     items: dict[str, Item]
     redirects: bool = False
+    alone: bool = False
 
     def only(self, keys: set[str]) -> Stage:
-        return Stage({key: item for key, item in self.items.items() if key in keys}, self.redirects)
+        return replace(self, items={key: item for key, item in self.items.items() if key in keys})
+
+    def names(self, given: list[str]) -> list[str]:
+        """Those of the registries that it is for."""
+        return [name for name in given if name == "ours" or not self.alone]
 
     def pushed(self, rounds: int) -> int:
         """MiB that each registry gets in all."""
@@ -67,7 +74,8 @@ def file_stages(size: int) -> list[Stage]:
         "tags": Item(f"tags/list of {TAGS:,} tags", "s", Workload.tags),
         "peak": Item(PEAK, "MiB", peak, limit=200, once=True),
     }
-    return [Stage(items)]
+    token = {"bearer": Item("manifest GET with a token / without one", "x", Workload.bearer, least=0.8)}
+    return [Stage(items), Stage(token, alone=True)]
 
 
 def s3_stages(size: int) -> list[Stage]:

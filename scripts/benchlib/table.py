@@ -25,6 +25,8 @@ def print_row(item: Item, samples: Samples) -> bool:
     aim, verdict = "", ""
     if item.limit is not None and "ours" in by_daemon:
         aim, verdict = judge(item, ours.value, item.limit, item.unit)
+    elif item.least is not None and "ours" in by_daemon:
+        aim, verdict = judge(item, ours.value, item.least, item.unit)
     elif item.ratio is not None and ratio:
         aim, verdict = judge(item, ratio, item.ratio, "x")
     digits = DIGITS.get(item.unit, 0)
@@ -35,7 +37,8 @@ def print_row(item: Item, samples: Samples) -> bool:
 
 def judge(item: Item, actual: float, aim: float, unit: str) -> tuple[str, str]:
     """The aim in words, and whether it is reached."""
-    sign, reached = (">=", actual >= aim) if item.unit == "1/s" else ("<=", actual <= aim)
+    below = item.unit == "1/s" or item.least is not None
+    sign, reached = (">=", actual >= aim) if below else ("<=", actual <= aim)
     return f"{sign} {aim:g} {unit}", "ok" if reached else "SHORT"
 
 

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from benchlib.accounts import bearer_token
 from benchlib.blobs import pull, push, push_bytes
 from benchlib.client import NAME, BenchError, head_of, list_tags, request
 from benchlib.content import Content, Source
@@ -21,6 +22,7 @@ from benchlib.storm import storm
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 TAGS = 10_000
 PUSHES = 32  # side by side
+TURNS = 40  # of two rates, each a twentieth as long: what else the machine does meets both alike
 BEYOND = 3  # MiB above a round size: the last part of an upload is then a short one
 
 
@@ -35,6 +37,7 @@ class Workload:
         self._kept = source.content(self._size)
         self._kept_quarter = source.content(self._quarter)
         self._manifest = b""
+        self._token = ""
         self._failed: dict[str, int] = defaultdict(int)
         self._ends: dict[tuple[str, int], list[float]] = defaultdict(list)
 
@@ -51,6 +54,8 @@ class Workload:
             self.put(daemon)
         if "redirected" in wanted and daemon.name == "ours":
             redirect_pulls(port)
+        if "bearer" in wanted:
+            self._token = bearer_token(port)
 
     def push(self, daemon: Daemon) -> float:
         return self._push(daemon, self._source.content(self._size))
@@ -110,6 +115,14 @@ class Workload:
     def head(self, daemon: Daemon) -> float:
         return self._repeat(daemon, "HEAD")
 
+    def bearer(self, daemon: Daemon) -> float:
+        """The rate of GETs with a token, as a ratio to that without, in turns."""
+        shown = f"Authorization: Bearer {self._token}"
+        kinds, part = ([shown], []), self._seconds / 20
+        rates = [[self._repeat(daemon, "GET", *headers, seconds=part) for headers in kinds] for _ in range(TURNS)]
+        with_token, without = map(statistics.median, zip(*rates, strict=True))
+        return with_token / without
+
     def put(self, daemon: Daemon) -> float:
         """Every tag anew, each with a manifest PUT of its own."""
         return storm(daemon.port, (self._tagging(daemon.port, f"t{number:05}") for number in range(TAGS - 1)), 201)
@@ -125,12 +138,12 @@ class Workload:
         if (count := list_tags(port)) != TAGS:
             raise BenchError(f"tags/list has {count} tags, not {TAGS}")
 
-    def _repeat(self, daemon: Daemon, method: str) -> float:
-        data = head_of(daemon.port, method, f"/v2/{NAME}/manifests/v1", f"Accept: {MANIFEST_TYPE}")
-        return storm(daemon.port, self._repeated(data), 200)
+    def _repeat(self, daemon: Daemon, method: str, *headers: str, seconds: float | None = None) -> float:
+        data = head_of(daemon.port, method, f"/v2/{NAME}/manifests/v1", f"Accept: {MANIFEST_TYPE}", *headers)
+        return storm(daemon.port, self._repeated(data, seconds or self._seconds), 200)
 
-    def _repeated(self, data: bytes) -> Iterator[bytes]:
-        deadline = time.monotonic() + self._seconds
+    def _repeated(self, data: bytes, seconds: float) -> Iterator[bytes]:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             yield data
 

@@ -252,9 +252,13 @@ go_install() { # MODULE
     GOBIN=$root/.cache/gobin timeout --foreground 900 go install "$1"
 }
 
+build_crane_and_oras() {
+    go_install github.com/google/go-containerregistry/cmd/crane@v0.20.6
+    go_install oras.land/oras/cmd/oras@v1.2.3
+}
+
 use_crane() {
     local crane=$root/.cache/gobin/crane
-    go_install github.com/google/go-containerregistry/cmd/crane@v0.20.6
     limited "$crane" validate --insecure --remote "$(image_of docker):v1"
     limited "$crane" copy --insecure "$(image_of index):v1" "$(image_of crane):v1"
     same "$(digest_of index)" "$(limited "$crane" digest --insecure "$(image_of crane):v1")"
@@ -263,7 +267,6 @@ use_crane() {
 use_oras() {
     local oras=$root/.cache/gobin/oras image
     image=$(image_of oras)
-    go_install oras.land/oras/cmd/oras@v1.2.3
     mkdir -p "$store/in" "$store/out"
     cd "$store/in"
     echo "a chart" >chart.txt
@@ -292,6 +295,7 @@ check_clients() {
     for to in docker podman buildah; do check "$to pulls from the index" "index_$to"; done
     check "skopeo lists tags and deletes an image" list_and_delete
     if command -v go >/dev/null; then
+        check "crane and oras are built" build_crane_and_oras
         check "crane validates an image and copies the index" use_crane
         check "oras pushes, attaches, discovers and pulls" use_oras
     else

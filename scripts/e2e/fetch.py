@@ -9,6 +9,8 @@ import pathlib
 import sys
 import urllib.request
 
+from login import headers
+
 registry, image, reference, directory = sys.argv[1:]
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 kinds = (
@@ -21,7 +23,7 @@ accept = ", ".join(f"application/vnd.{kind}+json" for kind in kinds)
 
 
 def get(path: str, digest: str | None = None, size: int | None = None) -> bytes:
-    request = urllib.request.Request(f"http://{registry}/v2/{image}/{path}", headers={"Accept": accept})
+    request = urllib.request.Request(f"http://{registry}/v2/{image}/{path}", headers={"Accept": accept, **headers})
     data = opener.open(request, timeout=60).read()
     found = hashlib.sha256(data).hexdigest()
     assert digest in (None, f"sha256:{found}"), f"{path} has the digest {found}"

@@ -7,7 +7,10 @@ import sys
 import threading
 import urllib.request
 
+from login import headers
+
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+opener.addheaders += headers.items()
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
 

@@ -9,12 +9,25 @@ run_alone() {
     eventually 60 get "http://$OCI_REGISTRY/readyz"
 }
 
+# Nobody serves a network without an administrator; a password that is piped in makes one.
+make_administrator() {
+    fails docker run --network host --volume alone:/data --env ARTIFACTAPI_LISTEN="tcp:$port" --name early artifactapi:e2e
+    same 1 "$(docker inspect --format '{{.State.ExitCode}}' early)"
+    docker logs early 2>&1 | grep "there is no administrator"
+    docker rm early
+    docker run --rm --interactive --network none --volume alone:/data --entrypoint artifactapi artifactapi:e2e \
+        user add admin --admin --password-stdin <"$work/admin-password"
+}
+
 keep_alone() {
     local port digest
     port=$(free_port)
     OCI_REGISTRY=127.0.0.1:$port
+    make_administrator
     run_alone
     make_image alone 3000000
+    fails push_image docker alone
+    log_in "$OCI_REGISTRY"
     push_image docker alone
     digest=$(fetch alone v1 "$store/before")
     eventually 60 healthy alone
@@ -44,6 +57,7 @@ POSTGRES_PASSWORD=$(secret)
 S3_ACCESS_KEY_ID=artifactapi
 S3_SECRET_ACCESS_KEY=$(secret)
 REGISTRY_ADDRESS=$balancer
+ADMIN_PASSWORD_FILE=$work/admin-password
 ARTIFACTAPI_IMAGE=artifactapi:e2e
 HAPROXY_IMAGE=haproxy:e2e
 POSTGRES_IMAGE=postgres:e2e
@@ -104,6 +118,16 @@ leave_nothing() {
     same "host none" "$(docker network ls --format '{{.Name}}' | sort | xargs)"
 }
 
+# A machine's token, made beside a replica; from now on it is what logs in.
+give_access() {
+    docker exec "$(container_of replica-1)" artifactapi token add ci --days 1 --push 'docker-internal/e2e/*' \
+        >"$work/token"
+    OCI_REGISTRY=$balancer
+    make_image refused 1000
+    fails push_image docker refused
+    fails push_image skopeo refused
+}
+
 # --- Pushes and pulls ------------------------------------------------------------------------------------------------
 
 # An image of one random layer of so many bytes.
@@ -126,6 +150,7 @@ push_image() { # CLIENT NAME
 
 push_through() { # CLIENT
     OCI_REGISTRY=$balancer
+    log_in "$balancer"
     make_image "through-$1" 3000000
     push_image "$1" "through-$1"
     same_from "through-$1" replica-1 replica-2
@@ -148,6 +173,7 @@ pull_directly() { # CLIENT
     local each
     for each in replica-1 replica-2; do
         OCI_REGISTRY=$(host_of "$each")
+        log_in "$OCI_REGISTRY"
         "pull_directly_$1" "$(image_of "through-$1"):v1"
     done
 }
@@ -192,7 +218,7 @@ push_again_docker() { # it tries again by itself
     grep Retrying "$store/push"
 }
 push_again_skopeo() { # it does not, after an answer of this kind
-    ! push_image skopeo "$1"
+    fails push_image skopeo "$1"
     push_image skopeo "$1"
 }
 
@@ -225,9 +251,22 @@ secret() { python3 -c 'import secrets; print(secrets.token_hex(24))'; }
 
 # Whether the answer is 200.
 get() {
-    python3 -c 'import sys, urllib.request as r
-r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)' "$1" 2>/dev/null
+    PYTHONPATH=$root/scripts/e2e python3 -c 'import sys, urllib.request as r
+from login import headers
+r.build_opener(r.ProxyHandler({})).open(r.Request(sys.argv[1], headers=headers), timeout=5)' "$1" 2>/dev/null
 }
+
+# As the machine whose token there is, else as the administrator.
+log_in() { # HOST:PORT
+    local name=admin password=$work/admin-password
+    [ ! -e "$work/token" ] || name=ci password=$work/token
+    # First skopeo: it would read what docker leaves behind, the token to come back with, and does not understand that.
+    skopeo login --tls-verify=false --username "$name" --password-stdin "$1" <"$password"
+    docker login --username "$name" --password-stdin "$1" <"$password"
+}
+
+# In a function of its own: set -e does not see a command after ! that succeeds.
+fails() { ! "$@"; }
 
 eventually() { # SECONDS COMMAND...
     local deadline=$((SECONDS + $1))
@@ -242,12 +281,18 @@ eventually() { # SECONDS COMMAND...
 }
 
 check_topology() {
+    secret >"$work/admin-password"
+    export REGISTRY_LOGIN # of what is not a client: fetch.py and others
+    REGISTRY_LOGIN=admin:$(cat "$work/admin-password")
+    export REGISTRY_AUTH_FILE=$work/auth.json
+    echo '{}' >"$REGISTRY_AUTH_FILE"
     check "a base image is made" make_base
     check "the image is built on it" build_artifactapi
     check "images are made for the other services" build_stand_ins
-    check "a container alone keeps what it was given" keep_alone
+    check "a container alone wants an administrator, and keeps what it was given" keep_alone
     configure_topology
     check "compose starts two replicas behind a balancer" start_topology
+    check "a token is made beside a replica, and nobody pushes without" give_access
     check "docker pushes through the balancer" push_through docker
     check "skopeo pushes through the balancer" push_through skopeo
     check "docker pulls from each replica" pull_directly docker

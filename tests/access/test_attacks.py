@@ -555,7 +555,8 @@ async def test_a_deleted_blob(admin: Administrator, elsewhere: Person):
 
 
 async def test_mounts(admin: Administrator):
-    """A blob is mounted only from where its reader may read it: else it is as if it were not there."""
+    """A blob is mounted only from where its reader may read it: else it is as if it were not there. Whoever may, and
+    has a bearer token that is not for it, is told to ask for another one."""
     secret, shared = await admin.push_blob("other/secret", b"secret"), await admin.push_blob("other/shared", b"shared")
     user = await admin.add_user("alice")
     await admin.grant("user:alice", "docker-internal", "push")
@@ -569,13 +570,18 @@ async def test_mounts(admin: Administrator):
     for person in (user, token, narrow, wide):
         for source in sources:
             answer = await person.request("POST", asked + source)
+            if person is narrow and source in ("&from=other/shared", "&from=docker-internal/x"):
+                assert answer.status == 401, source
+                continue
             assert answer.status == 202, source
             assert answer.headers["Location"].startswith("/v2/docker-internal/x/blobs/uploads/")
     assert (await admin.get(f"/v2/docker-internal/x/blobs/{secret}")).status == 404
     asked = f"/v2/docker-internal/x/blobs/uploads/?mount={shared}"
-    for person in (token, narrow):
-        for source in ("", "&from=other/shared"):
-            assert (await person.request("POST", asked + source)).status == 202
+    for person, source in ((token, ""), (token, "&from=other/shared"), (narrow, "")):
+        assert (await person.request("POST", asked + source)).status == 202
+    refused = await narrow.request("POST", asked + "&from=other/shared")
+    assert (refused.status, refused.code) == (401, "UNAUTHORIZED")
+    assert "repository:other/shared:pull" in refused.headers["WWW-Authenticate"]
     for person in (wide, user):
         for source in ("&from=other/shared", ""):
             assert (await person.request("POST", asked + source)).status == 201

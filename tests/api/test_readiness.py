@@ -21,12 +21,12 @@ async def nothing():
 
 async def test_not_ready_when_about_to_stop(service: Artifactapi):
     """A daemon that stops is not ready, though all it depends on is; its port is closed by then, so no client asks."""
-    health = Health({}, Metrics(), service.registry, nothing, service._reports, reactor)
-    assert (await health.ready()).code == 200
+    health, request = Health({}, Metrics(), service.registry, nothing, service._reports, reactor), None
+    assert (await health.ready(request)).code == 200
     health.draining = True
-    answer = await health.ready()
+    answer = await health.ready(request)
     assert (answer.code, answer.body) == (503, b'{"status":"unavailable","service":"stopping"}')
-    assert (await health.alive()).code == 200
+    assert (await health.alive(request)).code == 200
 
 
 async def test_metrics_without_the_database(client: Client, service: Artifactapi):

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.daemon import ROOT, Daemon, url_of
+from tests.daemon import Daemon, url_of
 from tests.metadata.conftest import Onlooker
 from tests.registry.bodies import BIG
+from tests.tool import Tool
 
 NAME = "docker-internal/team/app"
-
-
-class Tool:
-    """The command line over one database and one directory."""
-
-    def __init__(self, dsn: str, directory: Path) -> None:
-        self.environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("ARTIFACTAPI_")},
-            "PYTHONPATH": str(ROOT),
-            "ARTIFACTAPI_DATA_DIR": str(directory),
-            **({"ARTIFACTAPI_DATABASE_URL": url_of(dsn)} if dsn else {}),
-        }
-
-    def run(self, *arguments: str, **options) -> subprocess.CompletedProcess:
-        """Run it to its end."""
-        command = [sys.executable, "-c", "from artifactapi.cli import main; main()", *arguments]
-        options = {"capture_output": True, "text": True, "timeout": 60, "env": self.environment, **options}
-        return subprocess.run(command, **options)
-
-    def events(self, *arguments: str, status: int = 0) -> list[dict]:
-        """What it says, as JSON lines."""
-        ran = self.run(*arguments)
-        assert (ran.returncode, ran.stderr) == (status, ""), ran
-        return [event for line in ran.stdout.splitlines() if (event := json.loads(line))["event"] != "progress"]
 
 
 @pytest.fixture

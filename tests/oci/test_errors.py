@@ -38,6 +38,8 @@ TABLE = {
     ("NOT_FOUND", 404),
     ("UNAVAILABLE", 503),
     ("UNAVAILABLE", 507),
+    ("UPSTREAM_UNAVAILABLE", 502),
+    ("UPSTREAM_UNAVAILABLE", 504),
     ("UNKNOWN", 500),
 }
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OciError)]
