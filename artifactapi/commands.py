@@ -17,7 +17,8 @@ from artifactapi import logs
 from artifactapi.daemon import StartError
 from artifactapi.embedded import EmbeddedError
 from artifactapi.embedded.attached import attached
-from artifactapi.gc.fsck import Finding, Fsck, Progress
+from artifactapi.gc.fsck import Finding, Fsck
+from artifactapi.gc.progress import Progress
 from artifactapi.oci.errors import OciError
 from artifactapi.service import Artifactapi, Config, Parts
 from artifactapi.tap import Options
@@ -102,7 +103,7 @@ def gc(output: Output, flags: set[str]) -> Work:
         if run is None:
             output.say("busy", "another run of the collector is under way")
             return 1
-        counts = await collector.collect(run)
+        counts = await collector.collect(run, output.progress)
         output.say("collected", ", ".join(f"{n} {kind}" for kind, n in counts.items() if n) or "nothing", **counts)
         return 1 if (await collector.history(1))[0].failures else 0
 

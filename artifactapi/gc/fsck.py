@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from artifactapi.gc.progress import Progress
 from artifactapi.metadata import checks
 from artifactapi.metadata.checks import Content
 from artifactapi.metadata.database import Database
@@ -24,15 +25,6 @@ class Finding:
     kind: str
     name: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a step is; `total` is 0 where nobody knows."""
-
-    step: str
-    done: int
-    total: int
 
 
 class Fsck:
@@ -116,4 +108,4 @@ class Fsck:
             if repair and orphans:
                 await checks.doom(self._database, orphans)
             done, after = done + len(keys), keys[-1]
-            self._progress(Progress("objects", done, 0))
+            self._progress(Progress("objects", done))

@@ -36,10 +36,14 @@ class Tool:
         return subprocess.run(command, **options)
 
     def events(self, *arguments: str, status: int = 0) -> list[dict]:
+        """What it says, its progress left out."""
+        return [event for event in self.lines(*arguments, status=status) if event["event"] != "progress"]
+
+    def lines(self, *arguments: str, status: int = 0) -> list[dict]:
         """What it says, as JSON lines."""
         ran = self.run(*arguments)
         assert (ran.returncode, ran.stderr) == (status, ""), ran
-        return [event for line in ran.stdout.splitlines() if (event := json.loads(line))["event"] != "progress"]
+        return list(map(json.loads, ran.stdout.splitlines()))
 
 
 @pytest.fixture
@@ -63,9 +67,10 @@ async def test_gc(dsn, daemon: Daemon, tool: Tool, onlooker: Onlooker):
     onlooker.rows("UPDATE image_blobs SET idle_since = now() - interval '2 days'")
     [due] = tool.events("gc", "--dry-run")
     assert (due["event"], due["kind"], due["name"]) == ("due", "link", f"{NAME} {digest}")
-    [collected] = tool.events("gc")
+    *progress, collected = tool.lines("gc")
     assert (collected["event"], collected["links"]) == ("collected", 1)
     assert (await client.get(f"/v2/{NAME}/blobs/{digest}")).status == 404
+    assert {"event": "progress", "step": "links", "done": 1, "total": 0} in progress
     onlooker.rows("INSERT INTO gc_runs DEFAULT VALUES")
     assert tool.events("gc", status=1) == [{"event": "busy"}]
 
