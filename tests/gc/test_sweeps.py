@@ -6,7 +6,7 @@ import pytest
 
 from artifactapi.oci.errors import BlobUnknown, BlobUploadUnknown
 from tests.gc.conftest import HOUR
-from tests.gc.images import has_blob, manifest, push_image, put
+from tests.gc.images import has_blob, index, manifest, push_image, put
 from tests.registry import balance
 from tests.registry.bodies import BIG, NAME, OTHER, Pieces, content_of, push
 
@@ -82,6 +82,19 @@ async def test_after_a_manifest_is_deleted(registry, collect, wait, database):
     await wait(HOUR + 1)
     assert (await collect())["blobs"] == 2
     assert await content_of(registry, NAME, layers[1]) == BIG
+
+
+async def test_a_blob_that_is_a_manifest_too(registry, collect, wait):
+    """A manifest's bytes that were pushed as a blob as well go when the index that names their digest is gone."""
+    await push_image(registry, b"config")
+    blob = await push(registry, manifest(b"config"))
+    parent = await put(registry, index(manifest(b"config")), "multi")
+    await wait(UNUSED)
+    await collect()
+    await registry.manifests.delete(NAME, parent)
+    await wait(UNUSED)
+    assert await collect() == {"links": 1}
+    assert not await has_blob(registry, blob)
 
 
 async def test_another_image_keeps_it(registry, collect, wait, directory):
