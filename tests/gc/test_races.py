@@ -8,14 +8,14 @@ import pytest
 
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata import blobs as blob_rows
-from artifactapi.metadata import garbage, manifests, retention, runs
+from artifactapi.metadata import garbage, manifests, retention, runs, tags
 from artifactapi.metrics import Metrics
 from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import ManifestBlobUnknown, Unavailable
 from artifactapi.oci.manifest import parse_manifest
 from artifactapi.oci.names import Tag
 from tests.gc.conftest import GRACES, HOUR
-from tests.gc.images import has_blob, has_manifest, manifest, push_image, put
+from tests.gc.images import has_blob, has_manifest, index, manifest, push_image, put
 from tests.gc.test_sweeps import UNUSED
 from tests.metadata.conftest import Onlooker, eventually, in_time
 from tests.metadata.stories import Held
@@ -53,6 +53,19 @@ async def test_a_manifest_while_its_blobs_go(registry, database, onlooker):
     assert isinstance(outcome, ManifestBlobUnknown)
 
 
+async def test_an_index_while_its_child_goes(registry, database, onlooker):
+    """So it is with an index that names a manifest which the retention takes at this moment."""
+    await push_image(registry, b"config", tag=None)
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+    sweep = Held(database, lambda t: retention.manifests(t, repo, 0, 100))
+    assert (await sweep.worked).gone == 1
+    putting = in_time(outcomes(put(registry, index(manifest(b"config")), "multi")))
+    await eventually(onlooker.waiting)
+    await sweep.commit()
+    [outcome] = await putting
+    assert isinstance(outcome, ManifestBlobUnknown)
+
+
 async def test_blobs_while_their_manifest_comes(registry, database):
     """A sweep passes over the blobs of a manifest that is being put, and keeps them when it is there."""
     digest = await push(registry, b"config")
@@ -69,6 +82,41 @@ async def test_blobs_while_their_manifest_comes(registry, database):
     await held.commit()
     assert await database.transaction(lambda t: garbage.links(t, 0, 100)) == garbage.Batch(1, 0)
     assert await has_blob(registry, digest)
+
+
+async def test_a_manifest_while_it_is_tagged(registry, database, onlooker):
+    """A sweep of manifests passes over one that is being pushed again with a tag, and keeps it when it is there."""
+    await push_image(registry, b"config", tag=None)
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+    content = manifest(b"config")
+
+    async def putting(transaction):
+        image = await manifests.image_id(transaction, NAME)
+        await manifests.put(transaction, image, digest_of(content), parse_manifest(content, None), content)
+        await tags.put(transaction, image, ["v1"], digest_of(content))
+
+    held = Held(database, putting)
+    await held.worked
+    assert await database.transaction(lambda t: retention.manifests(t, repo, 0, 100)) == garbage.Batch(0, 0)
+    await held.commit()
+    assert await database.transaction(lambda t: retention.manifests(t, repo, 0, 100)) == garbage.Batch(1, 0)
+
+
+async def test_a_tag_that_moves_while_it_is_old(registry, database, onlooker):
+    """A tag that is not among the newest, and moves at this moment, is the newest: it stays."""
+    for tag in ("v1", "v2"):
+        await push_image(registry, b"config", tag=tag)
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+
+    async def moving(transaction):
+        await tags.put(transaction, await manifests.image_id(transaction, NAME), ["v1"], digest_of(manifest(b"config")))
+
+    held = Held(database, moving)
+    await held.worked
+    sweeping = in_time(retention.tags(database, repo, ".*", 1, [], 100))
+    await eventually(onlooker.waiting)
+    await held.commit()
+    assert await sweeping == garbage.Batch(0, 0)
 
 
 async def test_a_manifest_deleted_while_its_blobs_are_looked_at(registry, database, onlooker):

@@ -124,6 +124,22 @@ async def test_unlinked_by_request(registry, collect, wait, database, way):
     await registry.repos.ensure("docker-internal", "docker", "local")
 
 
+async def test_a_blob_whose_upload_is_in_the_outbox(registry, collect, wait, database, directory):
+    """What an upload has left beside its object may still wait in the outbox when the blob goes: all of it goes."""
+    digest = await push(registry, BIG)
+    key = (await registry.blobs.find(NAME, digest)).key
+    await database.query(
+        "INSERT INTO doomed_objects (key, store_state, keep, after) VALUES (%s, '{}', %s, now() + '2 hours')",
+        (key, key),
+    )
+    await registry.blobs.delete(NAME, digest)
+    await wait(HOUR + 1)
+    assert await collect() == {"blobs": 1, "bytes": len(BIG)}
+    await wait(HOUR)
+    assert await collect() == {"objects": 1}
+    assert balance.objects(directory) == set()
+
+
 async def test_pushed_again(registry, collect, wait, directory):
     """A digest that was collected can be pushed again, under another key."""
     digest = await push(registry, BIG)
