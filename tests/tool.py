@@ -37,10 +37,15 @@ class Tool:
         return subprocess.run([*COMMAND, *arguments], **options)
 
     def events(self, *arguments: str, status: int = 0, **options) -> list[dict]:
+        """What it says, its progress left out."""
+        said = self.lines(*arguments, status=status, **options)
+        return [event for event in said if event["event"] != "progress"]
+
+    def lines(self, *arguments: str, status: int = 0, **options) -> list[dict]:
         """What it says, as JSON lines."""
         ran = self.run(*arguments, **options)
         assert (ran.returncode, ran.stderr) == (status, ""), ran
-        return [event for line in ran.stdout.splitlines() if (event := json.loads(line))["event"] != "progress"]
+        return list(map(json.loads, ran.stdout.splitlines()))
 
     def on_terminal(self, *arguments: str, answers: Sequence[str] = ()) -> tuple[int, str]:
         """Run it on a terminal, where each question gets its answer; its status, and what is to be seen."""

@@ -36,7 +36,7 @@ def gc(output: Output, flags: set[str]) -> Work:
         if run is None:
             output.say("busy", "another run of the collector is under way")
             return 1
-        counts = await collector.collect(run)
+        counts = await collector.collect(run, output.progress)
         output.say("collected", ", ".join(f"{n} {kind}" for kind, n in counts.items() if n) or "nothing", **counts)
         return 1 if (await collector.history(1))[0].failures else 0
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from twisted.logger import Logger
 
 from artifactapi.gc import outbox, retention
+from artifactapi.gc.progress import Progress
 from artifactapi.metadata import cached, expiry, garbage, runs
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Backlog, Batch, Due
@@ -45,6 +46,16 @@ class Superseded(Exception):
     """This run was taken for dead, and another one has begun."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """What a run has done so far, and who wants to know."""
+
+    run: int
+    progress: Callable[[Progress], None]
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
 class Collector:
     """Runs the sweeps. In a fleet one run at a time is under way; any replica may do it."""
 
@@ -69,31 +80,20 @@ class Collector:
         """The id of a new run; None if another one is under way."""
         return await self._database.transaction(runs.begin)
 
-    async def collect(self, run: int) -> Counter[str]:
-        """All sweeps until nothing is due; what went, by kind.
-
-        A sweep that fails is logged, and does not keep the others from their turn.
-        """
-        counts: Counter[str] = Counter()
-        failures: dict[str, str] = {}
-        began = monotonic()
-        for name, sweep in self._sweeps().items():
-            try:
-                await self._drain(run, name, sweep, counts, failures)
-            except Superseded:
-                log.warn("a run of the collector was taken for dead, and ends")
-                return counts
-            except OciError as error:
-                log.warn("the sweep of {name} failed, and is tried again: {error}", name=name, error=error.message)
-                failures[name] = error.message
-            except Exception as error:
-                log.failure("the sweep of {name} failed; the next run tries again", name=name)
-                failures[name] = type(error).__name__
-        self._metrics.collected(counts, failures, monotonic() - began)
+    async def collect(self, run: int, progress: Callable[[Progress], None] = lambda _: None) -> Counter[str]:
+        """All sweeps until nothing is due; what went, by kind."""
+        account, began = _Account(run, progress), monotonic()
         try:
-            await runs.report(self._database, run, counts, failures, True)
+            for name, sweep in self._sweeps().items():
+                if not self._stopping:
+                    await self._attempt(name, sweep, account)
+            await runs.report(self._database, run, account.counts, account.failures, True)
+        except Superseded:
+            log.warn("a run of the collector was taken for dead, and ends")
         except OciError as error:  # it will be taken for dead
             log.warn("a run of the collector cannot say that it has ended: {error}", error=error.message)
+        counts = account.counts
+        self._metrics.collected(counts, account.failures, monotonic() - began)
         if any(counts.values()):
             log.info("collected: {what}", what=", ".join(f"{count} {kind}" for kind, count in counts.items() if count))
         return counts
@@ -126,13 +126,29 @@ class Collector:
             "objects": lambda: outbox.sweep(database, self._store),
         }
 
-    async def _drain(self, run: int, name: str, sweep: Sweep, counts: Counter[str], failures: dict[str, str]) -> None:
+    async def _attempt(self, name: str, sweep: Sweep, account: _Account) -> None:
+        """A sweep that fails is logged, and does not keep the others from their turn."""
+        try:
+            await self._drain(name, sweep, account)
+        except Superseded:
+            raise
+        except OciError as error:
+            log.warn("the sweep of {name} failed, and is tried again: {error}", name=name, error=error.message)
+            account.failures[name] = error.message
+        except Exception as error:
+            log.failure("the sweep of {name} failed; the next run tries again", name=name)
+            account.failures[name] = type(error).__name__
+
+    async def _drain(self, name: str, sweep: Sweep, account: _Account) -> None:
+        counts = account.counts
         while True:
             batch = await sweep()
             counts[name] += batch.gone
             counts["bytes"] += batch.bytes
-            if not await runs.report(self._database, run, counts, failures, False):
+            if not await runs.report(self._database, account.run, counts, account.failures, False):
                 raise Superseded
+            if batch.gone:
+                account.progress(Progress(name, counts[name]))
             if not batch.seen or self._stopping:
                 return
 

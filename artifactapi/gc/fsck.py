@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from artifactapi.gc.progress import Progress
 from artifactapi.metadata import checks
 from artifactapi.metadata.checks import Content
 from artifactapi.metadata.database import Database
@@ -24,15 +25,6 @@ class Finding:
     kind: str
     name: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a step is; `total` is 0 where nobody knows."""
-
-    step: str
-    done: int
-    total: int
 
 
 class Fsck:
@@ -70,35 +62,38 @@ class Fsck:
             self._progress(Progress(step, done, max(total, done)))
 
     async def _content(self, content: Content, digests: bool) -> None:
-        if content.key is None:
-            size = None if content.content is None else len(content.content)
-        else:
-            size = await self._store.size(content.key)
-        if size is None:
+        try:
+            size = await self._size(content)
+            if size != content.size:
+                await self._report(content, "damaged", f"has {size} bytes instead of {content.size}")
+            elif digests and str(actual := await self._digest(content)) != content.digest:
+                await self._report(content, "damaged", f"its bytes have the digest {actual}")
+        except ObjectMissing:
             await self._report(content, "lost", "its bytes are gone")
-        elif size != content.size:
-            await self._report(content, "damaged", f"has {size} bytes instead of {content.size}")
-        elif digests and (actual := await self._digest(content)) is not None and str(actual) != content.digest:
-            await self._report(content, "damaged", f"its bytes have the digest {actual}")
 
     async def _report(self, content: Content, kind: str, detail: str) -> None:
         if content.key is not None:
-            if await checks.unnamed(self._database, [content.key]):
-                return  # it was deleted meanwhile
+            if not await checks.is_blob(self._database, content.key):
+                return  # it was deleted meanwhile; in the outbox, its key may outlast its bytes
             images = await checks.images_with(self._database, content.digest, IMAGES_SHOWN)
             detail = f"{detail}; object {content.key}; in {', '.join(images) or 'no image'}"
         self._found(Finding(kind, content.name, detail))
 
-    async def _digest(self, content: Content) -> Digest | None:
-        """Of its bytes; None if they were deleted meanwhile."""
+    async def _size(self, content: Content) -> int:
+        if content.key is None:
+            return len(content.content or b"")
+        size = await self._store.size(content.key)
+        if size is None:
+            raise ObjectMissing(content.key)
+        return size
+
+    async def _digest(self, content: Content) -> Digest:
+        """Of its bytes. Raises ObjectMissing."""
         hasher = Hasher(Digest.parse(content.digest).algorithm)
-        if content.content is not None:
-            await self._threads.run(hasher.update, content.content)
+        if content.key is None:
+            await self._threads.run(hasher.update, content.content or b"")
             return hasher.digest()
-        try:
-            reader = await self._store.open(content.key or "", 0, content.size)
-        except ObjectMissing:
-            return None
+        reader = await self._store.open(content.key, 0, content.size)
         try:
             while data := await reader.read():
                 await self._threads.run(hasher.update, data)
@@ -109,11 +104,19 @@ class Fsck:
     async def _objects(self, repair: bool) -> None:
         done, after = 0, ""
         while keys := await self._store.keys(after):
-            # Asked after the keys were seen: an object's row is there before the object.
-            orphans = await checks.unnamed(self._database, keys)
+            # Asked after the keys were seen: an object's row is there before the object, and goes after it.
+            orphans = await self._still_there(await checks.unnamed(self._database, keys), after)
             for key in orphans:
                 self._found(Finding("orphan", key, "to be deleted by the collector" if repair else "no row names it"))
             if repair and orphans:
                 await checks.doom(self._database, orphans)
             done, after = done + len(keys), keys[-1]
-            self._progress(Progress("objects", done, 0))
+            self._progress(Progress("objects", done))
+
+    async def _still_there(self, keys: Sequence[str], after: str) -> list[str]:
+        """Those of the keys, all after `after`, that did not go with their rows meanwhile."""
+        there: set[str] = set()
+        while after < max(keys, default="") and (page := await self._store.keys(after)):
+            there.update(page)
+            after = page[-1]
+        return [key for key in keys if key in there]

@@ -11,9 +11,11 @@ from artifactapi.metadata.database import Database
 from artifactapi.metadata.garbage import Batch
 from artifactapi.metadata.outbox import Doomed
 from artifactapi.objects.interface import IObjectStore
-from artifactapi.oci.errors import OciError
+from artifactapi.oci.errors import OciError, Unavailable
 
 AT_ONCE = 2000  # two DeleteObjects at a time
+ABORTS = 100  # each is some requests of its own
+GIVE_UP = 3  # failures in a row
 log = Logger()
 
 
@@ -26,25 +28,39 @@ async def sweep(database: Database, store: IObjectStore) -> Batch:
     doomed = await rows.due(database, AT_ONCE)
     committed = [one for one in doomed if not one.staged]
     stuck = await store.delete([one.key for one in committed]) if committed else frozenset()
-    failed = [one for one in committed if one.key in stuck]
-    for one in doomed:
-        if one.staged and not await _aborted(store, one):
+    tried, failed = await _abort(store, [one for one in doomed if one.staged][:ABORTS])
+    away = _is_away(tried, failed)
+    failed += [one for one in committed if one.key in stuck]
+    tried += committed
+    await _settle(database, tried, failed)
+    if away:
+        raise Unavailable("the object store does not delete what was staged")
+    return Batch(len(tried), len(tried) - len(failed))
+
+
+async def _abort(store: IObjectStore, staged: Sequence[Doomed]) -> tuple[list[Doomed], list[Doomed]]:
+    """Those that were tried, and those of them that failed."""
+    tried: list[Doomed] = []
+    failed: list[Doomed] = []
+    for one in staged:
+        tried.append(one)
+        try:
+            await store.abort(one.key, one.keep)
+        except OciError as error:
+            log.warn("what was staged for {key} cannot be deleted: {error}", key=one.key, error=error.message)
             failed.append(one)
-    await _settle(database, doomed, failed)
-    return Batch(len(doomed), len(doomed) - len(failed))
+        if _is_away(tried, failed):
+            break
+    return tried, failed
 
 
-async def _aborted(store: IObjectStore, one: Doomed) -> bool:
-    try:
-        await store.abort(one.key, one.keep)
-    except OciError as error:
-        log.warn("what was staged for {key} cannot be deleted: {error}", key=one.key, error=error.message)
-        return False
-    return True
+def _is_away(tried: Sequence[Doomed], failed: Sequence[Doomed]) -> bool:
+    """Whether the last of them failed in a row: it is not them, it is the store."""
+    return len(failed) >= GIVE_UP and failed[-GIVE_UP:] == tried[-GIVE_UP:]
 
 
-async def _settle(database: Database, doomed: Sequence[Doomed], failed: Sequence[Doomed]) -> None:
+async def _settle(database: Database, tried: Sequence[Doomed], failed: Sequence[Doomed]) -> None:
     if failed:
         log.warn("{count} objects cannot be deleted yet", count=len(failed))
         await rows.postpone(database, failed)
-    await rows.done(database, set(doomed) - set(failed))
+    await rows.done(database, set(tried) - set(failed))

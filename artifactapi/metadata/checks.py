@@ -63,6 +63,11 @@ async def images_with(db: Queryable, digest: str, count: int) -> list[str]:
     return [row[0] for row in rows]
 
 
+async def is_blob(db: Queryable, key: str) -> bool:
+    """Whether a blob's bytes should be under the key."""
+    return bool(await db.query("SELECT 1 FROM blobs WHERE object_key = %s", (key,)))
+
+
 async def unnamed(db: Queryable, keys: Sequence[str]) -> list[str]:
     """Those of the keys that no row names: neither a blob, nor an upload or the outbox (whose keys stand for all that
     begins with them)."""

@@ -27,8 +27,12 @@ async def due(db: Queryable, count: int) -> list[Doomed]:
 
 
 async def done(db: Queryable, doomed: Collection[Doomed]) -> None:
-    """The objects are gone: forget the keys."""
-    await db.query("DELETE FROM doomed_objects WHERE key = ANY(%s)", ([one.key for one in doomed],))
+    """The objects are gone: forget the keys, except one whose `keep` is not kept any more since."""
+    await db.query(
+        """DELETE FROM doomed_objects d USING unnest(%s::text[], %s::text[]) AS q (key, keep)
+           WHERE d.key = q.key AND d.keep IS NOT DISTINCT FROM q.keep""",
+        ([one.key for one in doomed], [one.keep for one in doomed]),
+    )
 
 
 async def postpone(db: Queryable, doomed: Collection[Doomed]) -> None:

@@ -54,7 +54,7 @@ async def old_tags(
 # Needed by a tag, by an index, or by a subject that is there.
 USED = """(
     EXISTS (SELECT FROM tags t WHERE t.image_id = m.image_id AND t.digest = m.digest)
-    OR EXISTS (SELECT FROM manifest_refs f WHERE f.image_id = m.image_id AND f.child = m.digest AND f.kind = 'manifest')
+    OR EXISTS (SELECT FROM manifest_refs f WHERE f.image_id = m.image_id AND f.child = m.digest)
     OR EXISTS (SELECT FROM manifests s WHERE s.image_id = m.image_id AND s.digest = m.subject)
 )"""
 

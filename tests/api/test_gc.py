@@ -53,6 +53,19 @@ async def test_a_run(client: Client, onlooker: Onlooker):
     assert 'artifactapi_gc_run_seconds_count{outcome="ok"}' in metrics
 
 
+async def test_the_graces(client: Client, onlooker: Onlooker):
+    """They are the options': a day for blobs no manifest names, an hour for those no image has."""
+    unnamed, unlinked = await client.push_blob(NAME, BIG), await client.push_blob(NAME, BIG[1:])
+    assert (await client.request("DELETE", f"/v2/{NAME}/blobs/{unlinked}")).status == 202
+    for table in ("blobs", "image_blobs"):
+        onlooker.rows(f"UPDATE {table} SET idle_since = now() - interval '2 hours'")
+    onlooker.rows("DELETE FROM gc_runs")
+    await client.request("POST", "/api/v1/gc")
+    await eventually(lambda: onlooker.value("SELECT count(*) FROM gc_runs WHERE ended_at IS NOT NULL"))
+    assert (await client.get(f"/v2/{NAME}/blobs/{unnamed}")).status == 200
+    assert onlooker.rows("SELECT digest FROM blobs") == [(unnamed,)]
+
+
 async def test_a_run_while_another_runs(client: Client, onlooker: Onlooker):
     """It is refused."""
     onlooker.rows("INSERT INTO gc_runs DEFAULT VALUES")

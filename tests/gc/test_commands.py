@@ -36,9 +36,10 @@ async def test_gc(dsn, daemon: Daemon, tool: Tool, onlooker: Onlooker):
     onlooker.rows("UPDATE image_blobs SET idle_since = now() - interval '2 days'")
     [due] = tool.events("gc", "--dry-run")
     assert (due["event"], due["kind"], due["name"]) == ("due", "link", f"{NAME} {digest}")
-    [collected] = tool.events("gc")
+    *progress, collected = tool.lines("gc")
     assert (collected["event"], collected["links"]) == ("collected", 1)
     assert (await client.get(f"/v2/{NAME}/blobs/{digest}")).status == 404
+    assert {"event": "progress", "step": "links", "done": 1, "total": 0} in progress
     onlooker.rows("INSERT INTO gc_runs DEFAULT VALUES")
     assert tool.events("gc", status=1) == [{"event": "busy"}]
 

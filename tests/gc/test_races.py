@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata import blobs as blob_rows
-from artifactapi.metadata import garbage, manifests, runs
+from artifactapi.metadata import garbage, manifests, retention, runs, tags
 from artifactapi.metrics import Metrics
 from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import ManifestBlobUnknown, Unavailable
 from artifactapi.oci.manifest import parse_manifest
-from tests.gc.conftest import HOUR
-from tests.gc.images import has_blob, has_manifest, manifest, push_image, put
+from artifactapi.oci.names import Tag
+from tests.gc.conftest import GRACES, HOUR
+from tests.gc.images import has_blob, has_manifest, index, manifest, push_image, put
 from tests.gc.test_sweeps import UNUSED
 from tests.metadata.conftest import Onlooker, eventually, in_time
 from tests.metadata.stories import Held
-from tests.registry.bodies import BIG, NAME, OTHER, content_of, outcomes, push
+from tests.registry.bodies import BIG, NAME, OTHER, Pieces, content_of, outcomes, push
 from tests.registry.steps import Died, SteppedDatabase, SteppedStore, Steps
 
 
@@ -50,6 +53,19 @@ async def test_a_manifest_while_its_blobs_go(registry, database, onlooker):
     assert isinstance(outcome, ManifestBlobUnknown)
 
 
+async def test_an_index_while_its_child_goes(registry, database, onlooker):
+    """So it is with an index that names a manifest which the retention takes at this moment."""
+    await push_image(registry, b"config", tag=None)
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+    sweep = Held(database, lambda t: retention.manifests(t, repo, 0, 100))
+    assert (await sweep.worked).gone == 1
+    putting = in_time(outcomes(put(registry, index(manifest(b"config")), "multi")))
+    await eventually(onlooker.waiting)
+    await sweep.commit()
+    [outcome] = await putting
+    assert isinstance(outcome, ManifestBlobUnknown)
+
+
 async def test_blobs_while_their_manifest_comes(registry, database):
     """A sweep passes over the blobs of a manifest that is being put, and keeps them when it is there."""
     digest = await push(registry, b"config")
@@ -66,6 +82,41 @@ async def test_blobs_while_their_manifest_comes(registry, database):
     await held.commit()
     assert await database.transaction(lambda t: garbage.links(t, 0, 100)) == garbage.Batch(1, 0)
     assert await has_blob(registry, digest)
+
+
+async def test_a_manifest_while_it_is_tagged(registry, database, onlooker):
+    """A sweep of manifests passes over one that is being pushed again with a tag, and keeps it when it is there."""
+    await push_image(registry, b"config", tag=None)
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+    content = manifest(b"config")
+
+    async def putting(transaction):
+        image = await manifests.image_id(transaction, NAME)
+        await manifests.put(transaction, image, digest_of(content), parse_manifest(content, None), content)
+        await tags.put(transaction, image, ["v1"], digest_of(content))
+
+    held = Held(database, putting)
+    await held.worked
+    assert await database.transaction(lambda t: retention.manifests(t, repo, 0, 100)) == garbage.Batch(0, 0)
+    await held.commit()
+    assert await database.transaction(lambda t: retention.manifests(t, repo, 0, 100)) == garbage.Batch(1, 0)
+
+
+async def test_a_tag_that_moves_while_it_is_old(registry, database, onlooker):
+    """A tag that is not among the newest, and moves at this moment, is the newest: it stays."""
+    for tag in ("v1", "v2"):
+        await push_image(registry, b"config", tag=tag)
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+
+    async def moving(transaction):
+        await tags.put(transaction, await manifests.image_id(transaction, NAME), ["v1"], digest_of(manifest(b"config")))
+
+    held = Held(database, moving)
+    await held.worked
+    sweeping = in_time(retention.tags(database, repo, ".*", 1, [], 100))
+    await eventually(onlooker.waiting)
+    await held.commit()
+    assert await sweeping == garbage.Batch(0, 0)
 
 
 async def test_a_manifest_deleted_while_its_blobs_are_looked_at(registry, database, onlooker):
@@ -151,6 +202,32 @@ async def test_between_the_outbox_and_a_push(registry, collector, database, stor
     assert await content_of(registry, NAME, digest) == BIG
 
 
+async def test_a_link_that_goes_while_its_blob_is_looked_at(registry, database, onlooker):
+    """A blob found in use, whose last link goes before the sweep has said so, is looked at again later."""
+    digest = await push(registry, BIG)
+    sweep = sweep_blobs(database)
+    assert (await sweep.worked) == garbage.Batch(1, 0)
+    deleting = in_time(registry.blobs.delete(NAME, digest))
+    await eventually(onlooker.waiting)
+    await sweep.commit()
+    await deleting
+    assert (await database.transaction(lambda t: garbage.blobs(t, 0, 100))).gone == 1
+
+
+async def test_a_tag_that_goes_while_its_manifest_is_looked_at(registry, database, onlooker):
+    """So it is with a manifest and its last tag."""
+    digest, _ = await push_image(registry, b"config")
+    repo = onlooker.value("SELECT id FROM repos WHERE name = 'docker-internal'")
+    sweep = Held(database, lambda t: retention.manifests(t, repo, 0, 100))
+    assert (await sweep.worked) == garbage.Batch(1, 0)
+    deleting = in_time(registry.manifests.delete(NAME, Tag("v1")))
+    await eventually(onlooker.waiting)
+    await sweep.commit()
+    await deleting
+    assert (await database.transaction(lambda t: retention.manifests(t, repo, 0, 100))).gone == 1
+    assert not await has_manifest(registry, digest)
+
+
 # Runs
 
 
@@ -183,21 +260,57 @@ async def test_a_run_that_died(registry, collector, database, store, wait):
     assert history[alive].ended_at is None
 
 
-@pytest.mark.parametrize("number", range(1, 30))
+STEPS = 68  # of a run that has all kinds of work: one before and one after each of its calls
+
+
+@pytest.mark.parametrize("number", range(2, STEPS + 1, 2))
 async def test_a_run_that_is_killed(registry, database, store, wait, number):
-    """A run that dies at any step is made good by the next."""
-    await push(registry, BIG)
-    await registry.uploads.start(NAME)
-    await wait(2 * UNUSED)
+    """A run that dies after any of its calls is made good by the next."""
+    await prepare_all_kinds(registry, wait)
     steps = nth_step(number)
-    dying = Collector(SteppedDatabase(database, steps), SteppedStore(store, steps), Graces(HOUR, HOUR), Metrics())
     with pytest.raises(Died):
-        await dying.collect(await dying.start())
+        await run_over(SteppedDatabase(database, steps), SteppedStore(store, steps))
+    await wait(61)
+    await run_over(database, store)
     for _ in range(3):
-        await wait(2 * HOUR)
-        await Collector(database, store, Graces(HOUR, HOUR), Metrics()).run()
+        await wait(2 * UNUSED)
+        await run_over(database, store)
     assert await database.query("SELECT 1 FROM blobs UNION ALL SELECT 1 FROM upload_sessions") == []
     assert await database.query("SELECT 1 FROM doomed_objects") == []
+
+
+async def test_the_steps_of_a_run(registry, database, store, wait):
+    """There are as many as the test above has deaths, and each kind of work is among them."""
+    await prepare_all_kinds(registry, wait)
+    steps = Steps()
+    counts = await run_over(SteppedDatabase(database, steps), SteppedStore(store, steps))
+    kinds = ("tags", "manifests", "sessions", "links", "blobs", "objects")
+    assert {kind: counts[kind] for kind in kinds} == dict.fromkeys(kinds, 1) | {"objects": 2}
+    assert len(steps.taken) == STEPS
+    assert {"before delete", "before abort", "before done"} <= set(steps.taken)
+
+
+async def prepare_all_kinds(registry, wait) -> None:
+    """Something for each sweep: what was in the outbox is due, a blob has lost its link, one its use, and so on."""
+    await registry.repos.change("docker-internal", {"settings": {"retention": RETENTION}})
+    await push_image(registry, b"config", tag=None)
+    cancelled, _ = [await registry.uploads.start(NAME) for _ in range(2)]
+    await registry.uploads.append(NAME, cancelled.id, Pieces(BIG), None)
+    await registry.uploads.cancel(NAME, cancelled.id)
+    await push(registry, BIG)
+    await registry.blobs.delete(NAME, digest_of(BIG))
+    await push(registry, BIG[::-1])
+    await wait(2 * UNUSED)
+    await push_image(registry, b"2", tag="v2")
+
+
+RETENTION = {"untagged_days": 1, "tags": [{"pattern": "*", "keep": 0}]}
+
+
+async def run_over(database, store) -> Counter[str]:
+    """A run of the collector of a process that has these; what went."""
+    collector = Collector(database, store, GRACES, Metrics())
+    return await collector.collect(await collector.start())
 
 
 def nth_step(number: int) -> Steps:
@@ -226,6 +339,22 @@ async def test_a_sweep_that_fails(registry, collector, database, wait, monkeypat
     assert (await collector.collect(run))["links"] == 1
     [latest] = await collector.history(1)
     assert latest.failures == {"sessions": "RuntimeError"}
+    assert latest.ended_at is not None
+
+
+async def test_a_run_that_is_told_to_stop(registry, collector, wait, monkeypatch):
+    """It ends after its batch, and says so: another replica need not wait for it."""
+    await push(registry, BIG)
+    await wait(UNUSED)
+    real = garbage.sessions
+
+    async def stopping(*args):
+        collector.stop()
+        return await real(*args)
+
+    monkeypatch.setattr(garbage, "sessions", stopping)
+    assert (await collector.collect(await collector.start()))["links"] == 0
+    [latest] = await collector.history(1)
     assert latest.ended_at is not None
 
 

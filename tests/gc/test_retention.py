@@ -10,10 +10,11 @@ from artifactapi.oci.digest import digest_of
 from artifactapi.oci.errors import ManifestUnknown
 from artifactapi.oci.fields import FieldsInvalid
 from artifactapi.oci.globs import regex
+from artifactapi.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
 from artifactapi.registry.retention import mistake
-from tests.gc.images import has_manifest, index, manifest, push_image, put
+from tests.gc.images import descriptor, has_blob, has_manifest, index, manifest, push_image, put
 from tests.gc.test_sweeps import DAYS
 from tests.registry.bodies import NAME, OTHER, push
 
@@ -104,6 +105,28 @@ async def test_children_of_an_index(registry, collect, wait, keep):
     assert await has_manifest(registry, digest_of(children[0]))
     await wait(DAYS + 1)
     assert (await collect())["manifests"] == 2
+
+
+async def test_a_child_that_is_a_layer_too(registry, collect, wait, keep):
+    """What an index names as a blob first, and as a manifest then, is kept as both, and goes as both."""
+    await keep(**WEEK)
+    child, _ = await push_image(registry, b"1", tag=None)
+    blob = await push(registry, manifest(b"1"))
+    entries = [
+        descriptor(manifest(b"1"), "application/vnd.oci.image.layer.v1.tar"),
+        descriptor(manifest(b"1"), OCI_MANIFEST),
+    ]
+    parent = await put(
+        registry, json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+    )
+    await registry.manifests.put(NAME, Tag("multi"), (await registry.manifests.get(NAME, parent)).content, None, [])
+    await wait(100 * DAYS)
+    await collect()
+    assert (await has_manifest(registry, child), await has_blob(registry, blob)) == (True, True)
+    await registry.manifests.delete(NAME, parent)
+    await wait(7 * DAYS + 1)
+    await collect()
+    assert (await has_manifest(registry, child), await has_blob(registry, blob)) == (False, False)
 
 
 async def test_referrers(registry, collect, wait, keep):

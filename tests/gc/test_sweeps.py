@@ -6,7 +6,7 @@ import pytest
 
 from artifactapi.oci.errors import BlobUnknown, BlobUploadUnknown
 from tests.gc.conftest import HOUR
-from tests.gc.images import has_blob, manifest, push_image, put
+from tests.gc.images import has_blob, index, manifest, push_image, put
 from tests.registry import balance
 from tests.registry.bodies import BIG, NAME, OTHER, Pieces, content_of, push
 
@@ -84,6 +84,19 @@ async def test_after_a_manifest_is_deleted(registry, collect, wait, database):
     assert await content_of(registry, NAME, layers[1]) == BIG
 
 
+async def test_a_blob_that_is_a_manifest_too(registry, collect, wait):
+    """A manifest's bytes that were pushed as a blob as well go when the index that names their digest is gone."""
+    await push_image(registry, b"config")
+    blob = await push(registry, manifest(b"config"))
+    parent = await put(registry, index(manifest(b"config")), "multi")
+    await wait(UNUSED)
+    await collect()
+    await registry.manifests.delete(NAME, parent)
+    await wait(UNUSED)
+    assert await collect() == {"links": 1}
+    assert not await has_blob(registry, blob)
+
+
 async def test_another_image_keeps_it(registry, collect, wait, directory):
     """A blob that another image has keeps its bytes."""
     digest = await push(registry, BIG)
@@ -109,6 +122,22 @@ async def test_unlinked_by_request(registry, collect, wait, database, way):
     await wait(HOUR + 1)
     assert await collect() == {"blobs": 1, "bytes": len(BIG), "objects": 1}
     await registry.repos.ensure("docker-internal", "docker", "local")
+
+
+async def test_a_blob_whose_upload_is_in_the_outbox(registry, collect, wait, database, directory):
+    """What an upload has left beside its object may still wait in the outbox when the blob goes: all of it goes."""
+    digest = await push(registry, BIG)
+    key = (await registry.blobs.find(NAME, digest)).key
+    await database.query(
+        "INSERT INTO doomed_objects (key, store_state, keep, after) VALUES (%s, '{}', %s, now() + '2 hours')",
+        (key, key),
+    )
+    await registry.blobs.delete(NAME, digest)
+    await wait(HOUR + 1)
+    assert await collect() == {"blobs": 1, "bytes": len(BIG)}
+    await wait(HOUR)
+    assert await collect() == {"objects": 1}
+    assert balance.objects(directory) == set()
 
 
 async def test_pushed_again(registry, collect, wait, directory):

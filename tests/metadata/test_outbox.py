@@ -43,6 +43,17 @@ async def test_done(database, onlooker):
     await outbox.done(database, [])
 
 
+async def test_done_with_less_than_it_is_now(database, onlooker):
+    """What was kept when an upload's rest went, and is not any more, is still to go."""
+    onlooker.rows("INSERT INTO doomed_objects (key, store_state, keep, after) VALUES ('a', '{}', 'a', now())")
+    seen = await outbox.due(database, 1)
+    onlooker.rows("UPDATE doomed_objects SET keep = NULL")
+    await outbox.done(database, seen)
+    assert await keys(database, 1) == ["a"]
+    await outbox.done(database, await outbox.due(database, 1))
+    assert await keys(database, 1) == []
+
+
 async def test_not_at_once(database, onlooker):
     """An object is not due at once: a request that lost its session may still begin it."""
     onlooker.rows("INSERT INTO doomed_objects (key) VALUES ('a')")

@@ -120,9 +120,9 @@ class SteppedStore:
         """A step."""
         return await self._steps.take("open", self._store.open, key, start, length)
 
-    async def delete(self, keys: Sequence[str]) -> None:
+    async def delete(self, keys: Sequence[str]) -> frozenset[str]:
         """A step."""
-        await self._steps.take("delete", self._store.delete, keys)
+        return await self._steps.take("delete", self._store.delete, keys)
 
     async def abort(self, key: str, keep: str | None) -> None:
         """A step."""

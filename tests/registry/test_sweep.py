@@ -82,3 +82,29 @@ async def test_an_upload_that_stays(registry, database, store):
     assert await outbox.sweep(database, store) == Batch(0, 0)
     await database.query("UPDATE doomed_objects SET after = now() WHERE after < now() + interval '11 minutes'")
     assert await outbox.sweep(database, store) == Batch(1, 1)
+
+
+async def test_a_store_that_is_away(registry, database, store):
+    """A store that aborts nothing is not asked once for each upload: what was not tried stays due."""
+    await doom(database, [f"blobs/aa/{n}" for n in range(10)], state="{}")
+    asked = []
+
+    class Away(SteppedStore):
+        async def abort(self, key, keep):
+            asked.append(key)
+            raise Unavailable("away")
+
+    with pytest.raises(Unavailable):
+        await outbox.sweep(database, Away(store, Steps()))
+    assert len(asked) == 3
+    assert await outbox.sweep(database, store) == Batch(7, 7)
+    assert await balance.doomed(database) == set(asked)
+
+
+async def test_few_uploads_at_a_time(registry, database, store):
+    """Uploads take a while each: a batch has few of them, and all the objects."""
+    await doom(database, [f"blobs/aa/{n}" for n in range(outbox.ABORTS + 1)], state="{}")
+    await doom(database, [f"blobs/bb/{n}" for n in range(outbox.ABORTS + 1)])
+    batch = 2 * outbox.ABORTS + 1
+    assert await outbox.sweep(database, store) == Batch(batch, batch)
+    assert await outbox.sweep(database, store) == Batch(1, 1)
