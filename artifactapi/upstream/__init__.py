@@ -1,0 +1,1 @@
+"""The client of another registry: what a remote repo fetches from."""
