@@ -30,6 +30,7 @@ from artifactapi.upstream import upstream
 from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
 
 MOST_MISSES = 10_000
+MOST_LISTS = 100
 T = TypeVar("T")
 Question = tuple[ImageName, str]
 
@@ -59,7 +60,9 @@ class Remote:
         self._threads = threads
         self._upstreams = upstreams
         self._fills = fills
+        self._reactor = reactor
         self._misses = Misses(reactor)
+        self._lists: dict[ImageName, tuple[float, list[Tag]]] = {}
         self._fetching: Shared[Question, Stored] = Shared()
 
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
@@ -104,7 +107,7 @@ class Remote:
             raise NameUnknown("no such image", {"name": str(name)})
         try:
             source.check()
-            found = await self._asked(source, source.upstream.tags(name.image, page.count, page.last))
+            found = await self._all_tags(source, name)
         except NotThere:
             raise NameUnknown("no such image", {"name": str(name)}) from None
         except UpstreamError as error:
@@ -112,9 +115,9 @@ class Remote:
             if listing is None:
                 raise told(error) from None
             return listing
-        names = [tag.name for tag in found.tags if source.settings.takes(name, tag.name)]
-        last = found.tags[-1].name if found.tags else ""
-        return Listing(json.dumps(names), last, found.more)
+        names = [tag.name for tag in found if tag.name > page.last and source.settings.takes(name, tag.name)]
+        shown = names[: page.count]
+        return Listing(json.dumps(shown), shown[-1] if shown else "", len(names) > len(shown))
 
     async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> list[dict[str, Any]]:
         """What the upstream says refers to a manifest. If it has no such API, or does not answer, that is nothing; yet
@@ -130,6 +133,16 @@ class Remote:
             with suppress(OciError):
                 await self.manifest(repo, name, fallback(subject), None)
         return found or []
+
+    async def _all_tags(self, source: Source, name: ImageName) -> list[Tag]:
+        """All of an image: one answer of the upstream serves all pages for a while."""
+        known = self._lists.get(name)
+        if known is None or known[0] <= self._reactor.seconds():
+            found = await self._asked(source, source.upstream.tags(name.image))
+            if len(self._lists) >= MOST_LISTS:
+                self._lists.clear()
+            known = self._lists[name] = self._reactor.seconds() + source.settings.tag_ttl, found
+        return known[1]
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is not None and isinstance(reference, Tag):

@@ -70,14 +70,22 @@ class Body(Protocol):
 
     async def read_all(self, most: int, seconds: float) -> bytes:
         """All of it. Raises Broken, if it has more than `most` bytes or takes longer too."""
-        deadline, size, pieces = self._reactor.seconds() + seconds, 0, []
+        try:
+            return await self._read_all(most, self._reactor.seconds() + seconds)
+        except BaseException:  # whoever waits for it may be cancelled: then nobody would end the connection
+            self.close()
+            raise
+
+    async def _read_all(self, most: int, deadline: float) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
         while more := await self.read():
             pieces += more
             size += sum(map(len, more))
             if size > most:
-                self._give_up(Broken("large"))
+                raise Broken("large")
             if self._reactor.seconds() > deadline:
-                self._give_up(Broken("timeout"))
+                raise Broken("timeout")
         return b"".join(pieces)
 
     def close(self) -> None:
@@ -108,11 +116,8 @@ class Body(Protocol):
 
     def _too_late(self, result: object, seconds: float) -> NoReturn:
         self._waiting = None
-        self._give_up(Broken("timeout"))
-
-    def _give_up(self, error: Broken) -> NoReturn:
         self.close()
-        raise error
+        raise Broken("timeout")
 
     def _pause(self, wanted: bool) -> None:
         if wanted != self._paused and not self._ended:

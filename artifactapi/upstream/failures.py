@@ -11,7 +11,6 @@ from twisted.internet import defer, error
 from artifactapi.oci.errors import clip
 from artifactapi.upstream.errors import Broken, Kind
 
-_CANCELLED = (defer.CancelledError, error.ConnectingCancelledError)
 # The first that fits one of the causes counts.
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
     ((TlsError, VerificationError, CertificateError), "tls"),
@@ -19,22 +18,24 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], Kind], ...] = (
     ((error.TimeoutError, error.TCPTimedOutError, defer.TimeoutError), "timeout"),
     ((error.ConnectError,), "connect"),
 )
-_LOST = (error.ConnectionDone, error.ConnectionLost)
 
 
 def explained(failed: BaseException, lost: Kind) -> Broken:
-    """The error to raise; `lost` is what a lost connection means here. Raises CancelledError if we gave up."""
+    """The error to raise; `lost` is what a lost connection means here."""
     causes = list(_causes(failed))
-    if any(isinstance(cause, _CANCELLED) for cause in causes):
-        raise defer.CancelledError from failed
     for types, kind in _KINDS:
         for cause in causes:
             if isinstance(cause, types):
                 return Broken(kind, clip(str(cause), 200))
-    # We abort a connection ourselves when headers are too long, and Twisted has one exception for each other fault.
-    # That a body had not ended is among the causes as well, with a name that is private.
-    clean = all(isinstance(cause, _LOST) or type(cause).__name__ == "_DataLoss" for cause in causes)
-    return Broken(lost if clean else "malformed")
+    return Broken(lost if all(map(_is_loss, causes)) else "malformed")
+
+
+def _is_loss(cause: BaseException) -> bool:
+    """Whether the other side ended the connection; we do it ourselves when headers are too long."""
+    if isinstance(cause, error.ConnectionAborted):
+        return False
+    # That a body had not ended is a cause of its own, of a private type.
+    return isinstance(cause, error.ConnectionDone | error.ConnectionLost) or type(cause).__name__ == "_DataLoss"
 
 
 def _causes(failed: BaseException) -> Iterator[BaseException]:

@@ -30,22 +30,19 @@ class Lists:
         self._threads = threads
 
     async def read(
-        self, operation: Operation, image: str, address: Address, accept: str, take: Callable[[Fields], bool]
-    ) -> bool:
-        """Give `take` page after page until it has enough, or there is none; whether there are more.
-
-        Raises UpstreamError; Broken with status 200 for a page that is none.
-        """
+        self, operation: Operation, image: str, address: Address, accept: str, take: Callable[[Fields], None]
+    ) -> None:
+        """Give `take` page after page. Raises UpstreamError; Broken with status 200 for a page that is none."""
         left = MOST_BYTES
         for _ in range(MOST_PAGES):
             answer = await self._requests.send(operation, "GET", image, address, {"Accept": accept})
             answer.require(200)
             content = await self._requests.wire.content(answer, left)
             left -= len(content)
-            enough = take(await self._decode(content))
+            take(await self._decode(content))
             follows = following(address, answer)
-            if follows is None or enough:
-                return follows is not None
+            if follows is None:
+                return
             address = follows
         raise Broken("large", f"a list has more than {MOST_PAGES} pages", 200)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from artifactapi.oci.descriptors import Fields, parse_descriptor
@@ -20,6 +22,8 @@ from artifactapi.upstream.wire import Observe
 
 ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST, OCI_ARTIFACT, "*/*"))
 """Everything, but without these names old registries convert to Docker's schema 1."""
+TAGS = 1000
+"""Tags that are asked for at once: Distribution answers 400 to more."""
 _NO_REFERRERS = (400, 405, 501)  # beside 404, what registries without the referrers API answer
 
 
@@ -41,14 +45,6 @@ class Head:
     media_type: str
     size: int | None
     etag: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class TagPage:
-    """Tags in the upstream's order, and whether there are others behind them."""
-
-    tags: list[Tag]
-    more: bool
 
 
 class Upstream:
@@ -86,66 +82,42 @@ class Upstream:
         headers = {"Accept": "*/*", **({"Range": f"bytes={start}-"} if start else {})}
         return download(await self._requests.send("blob", "GET", name, address, headers), start)
 
-    async def tags(self, name: str, n: int, last: str = "") -> TagPage:
-        """Up to `n` tags that follow `last` in the upstream's order, which need not be that of the bytes."""
-        page = _Tags(n, last)
-        address = self._requests.address(name, "tags/list").asking(n=str(n), last=last or None)
-        more = await self._lists.read("tags", name, address, "application/json", page.take)
-        return TagPage(page.tags[:n], more or len(page.tags) > n)
+    async def tags(self, name: str) -> list[Tag]:
+        """All tags, in the order of their bytes, whatever the upstream's is: not every one knows `last`."""
+        found: set[Tag] = set()
+        address = self._requests.address(name, "tags/list").asking(n=str(TAGS))
+        await self._lists.read("tags", name, address, "application/json", lambda page: found.update(tags(page)))
+        return sorted(found, key=str)
 
     async def referrers(self, name: str, digest: Digest, artifact_type: str | None = None) -> list[Fields] | None:
         """The descriptors of all that refers to a manifest; None if the upstream has no such API."""
-        found = _Referrers(artifact_type)
+        found: list[Fields] = []
         address = self._requests.address(name, f"referrers/{digest}").asking(artifactType=artifact_type)
         try:
-            await self._lists.read("referrers", name, address, OCI_INDEX, found.take)
+            await self._lists.read(
+                "referrers", name, address, OCI_INDEX, lambda page: found.extend(descriptors(page, artifact_type))
+            )
         except NotThere:
             return None
         except Broken as error:
             if error.status in _NO_REFERRERS or (error.kind == "malformed" and error.status == 200):
                 return None
             raise
-        return found.descriptors
+        return found
 
 
-class _Tags:
-    """The tags behind `last`. An upstream that does not know `last` begins with the first one again."""
-
-    def __init__(self, n: int, last: str) -> None:
-        self.tags: list[Tag] = []
-        self._n = n
-        self._last = last
-
-    def take(self, page: Fields) -> bool:
-        """The next page; whether there are enough."""
-        for name in entries(page, "tags"):
-            if name == self._last:
-                self.tags.clear()
-            elif tag := _tag(name):
-                self.tags.append(tag)
-        return len(self.tags) >= self._n
+def tags(page: Fields) -> Iterator[Tag]:
+    """Those in a page of a list. What can be no tag is left out. Raises Broken."""
+    for name in entries(page, "tags"):
+        with suppress(TagInvalid):
+            yield Tag.parse(name if isinstance(name, str) else "")
 
 
-class _Referrers:
-    """The descriptors of the type that is wanted: not every upstream filters."""
-
-    def __init__(self, artifact_type: str | None) -> None:
-        self.descriptors: list[Fields] = []
-        self._wanted = artifact_type
-
-    def take(self, page: Fields) -> bool:
-        """The next page; all are wanted."""
-        for entry in entries(page, "manifests"):
-            if isinstance(entry, dict) and self._wanted in (None, entry.get("artifactType")) and _well_formed(entry):
-                self.descriptors.append(entry)
-        return False
-
-
-def _tag(name: object) -> Tag | None:
-    try:
-        return Tag.parse(name) if isinstance(name, str) else None
-    except TagInvalid:
-        return None
+def descriptors(page: Fields, wanted: str | None) -> Iterator[Fields]:
+    """Those in a page of referrers that are of the wanted type: not every upstream filters. Raises Broken."""
+    for entry in entries(page, "manifests"):
+        if isinstance(entry, dict) and wanted in (None, entry.get("artifactType")) and _well_formed(entry):
+            yield entry
 
 
 def _well_formed(entry: Fields) -> bool:

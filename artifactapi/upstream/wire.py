@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
@@ -21,6 +22,7 @@ Operation = Literal["manifest", "head", "blob", "tags", "referrers", "token"]
 Observe = Callable[[Operation, int | None, float, int | None], None]
 """Told of each request: what it was for, the status (None: no answer came), the seconds until the headers were
 there, and how many more requests the upstream allows, if it says so."""
+T = TypeVar("T")
 _AGENT = f"artifactapi/{__version__}"
 
 
@@ -62,13 +64,30 @@ class Wire:
             reactor=self.reactor,
         )
         seconds = self._origin.connect_timeout + self._origin.response_timeout
-        pending.addTimeout(seconds, self.reactor, _too_late)
+        answered = cancellable(pending)
+        answered.addTimeout(seconds, self.reactor, _too_late)
         try:
-            return await pending
-        except UpstreamError:
+            return await answered
+        except (UpstreamError, CancelledError):
             raise
         except Exception as error:
             raise explained(error, "reset") from error
+
+
+def cancellable(pending: Deferred[T]) -> Deferred[T]:
+    """`pending`, which raises CancelledError when it is cancelled: a request of Twisted's ends with whatever was
+    going on then, as a name nobody knows while it was looked up."""
+
+    def give_up(outer: Deferred[T]) -> None:
+        outer.errback(CancelledError())
+        pending.cancel()
+
+    outer: Deferred[T] = Deferred(give_up)
+    pending.addCallbacks(
+        lambda result: None if outer.called else outer.callback(result),
+        lambda failure: None if outer.called else outer.errback(failure),
+    )
+    return outer
 
 
 def _too_late(result: object, seconds: float) -> NoReturn:
