@@ -32,7 +32,7 @@ from artifactapi.api.identities import IdentityRoutes
 from artifactapi.api.issuers import IssuerRoutes
 from artifactapi.api.keys import KeyRoutes
 from artifactapi.api.limits import Limits
-from artifactapi.api.origin import Network, Outside
+from artifactapi.api.origin import Outside
 from artifactapi.api.repos import RepoRoutes
 from artifactapi.api.root import Root
 from artifactapi.api.site import Site
@@ -40,6 +40,7 @@ from artifactapi.api.token import TokenRoutes
 from artifactapi.api.tokens import TokenListRoutes
 from artifactapi.api.users import UserRoutes
 from artifactapi.api.v2 import V2
+from artifactapi.config import Config
 from artifactapi.daemon import Daemon, StartError
 from artifactapi.descriptors import make_room
 from artifactapi.gc.collector import Collector, Graces
@@ -74,54 +75,6 @@ NO_ADMINISTRATOR = (
     " with `artifactapi user add admin --admin`, or let everybody push with --allow-anonymous-push true"
 )
 log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class RepoSpec:
-    """A repo to be created at start."""
-
-    name: str
-    package_type: str
-    repo_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What the options say; times in seconds."""
-
-    listen: str
-    workers: int
-    data_dir: Path
-    database_url: str | None
-    database_pool: int
-    s3_bucket: str | None
-    s3_endpoint: str | None
-    s3_region: str | None
-    s3_prefix: str
-    s3_redirect: bool
-    threads: int
-    repos: tuple[RepoSpec, ...]
-    gc_interval: int
-    gc_blob_grace: int
-    gc_upload_grace: int
-    admin_password_file: Path | None
-    allow_anonymous_push: bool
-    external_url: str | None
-    trusted_proxies: tuple[Network, ...]
-    token_seconds: int
-    login_attempts: int
-    audit_days: int
-    secrets_dir: Path | None
-    idle_timeout: int
-    max_connections: int
-    max_header_size: int
-    header_timeout: int
-    min_body_rate: int
-    max_blob_size: int
-    start_patience: int
-    drain_seconds: int
-    shutdown_grace: int
-    log_format: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from twisted.python import usage
 
 from artifactapi import __version__, logs
 from artifactapi.api.origin import Network
+from artifactapi.config import Config, RepoSpec
 from artifactapi.daemon import Daemon
 from artifactapi.oci.errors import OciError
 from artifactapi.oci.names import parse_repo_name
 from artifactapi.registry.repos import PACKAGE_TYPES
-from artifactapi.service import Artifactapi, Config, RepoSpec
+from artifactapi.service import Artifactapi
 from artifactapi.workers.fleet import Fleet
 from artifactapi.workers.listening import ENDPOINTS
 

@@ -13,6 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from artifactapi.config import Config, RepoSpec
 from artifactapi.embedded import EmbeddedPostgres
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
@@ -21,7 +22,7 @@ from artifactapi.objects.filesystem import FilesystemStore
 from artifactapi.objects.s3 import S3Store
 from artifactapi.objects.s3_writer import Memory
 from artifactapi.registry.registry import Registry
-from artifactapi.service import Artifactapi, Config, RepoSpec
+from artifactapi.service import Artifactapi
 from artifactapi.threads import Threads
 from tests.client import Client
 from tests.daemon import Daemon

@@ -16,6 +16,7 @@ LAYERS = (
     ("workers",),
     ("service",),
     ("daemon",),
+    ("config",),
     ("api", "gc", "embedded"),
     ("registry", "access"),
     ("objects", "metadata", "upstream"),

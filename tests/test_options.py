@@ -12,7 +12,8 @@ import pytest
 from twisted.python import usage
 
 from artifactapi import __version__
-from artifactapi.service import Artifactapi, Config, RepoSpec
+from artifactapi.config import Config, RepoSpec
+from artifactapi.service import Artifactapi
 from artifactapi.tap import OPTIONS, Options, makeService
 from artifactapi.workers.fleet import Fleet
 

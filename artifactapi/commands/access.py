@@ -14,9 +14,9 @@ from artifactapi.commands.arguments import Parser, configuration
 from artifactapi.commands.desk import Deed, Desk
 from artifactapi.commands.output import Output
 from artifactapi.commands.tool import Tool, perform
+from artifactapi.config import Config
 from artifactapi.metadata.audit import By
 from artifactapi.oci.errors import OciError
-from artifactapi.service import Config
 
 NOUNS = {
     "user": users,

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from artifactapi.service import Config
+from artifactapi.config import Config
 from artifactapi.tap import OPTIONS, Options
 
 DATABASE = ("data-dir", "database-url", "start-patience")

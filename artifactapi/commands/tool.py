@@ -13,13 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, globalLogBeginner
 
 from artifactapi import logs
+from artifactapi.config import Config
 from artifactapi.daemon import StartError
 from artifactapi.embedded import EmbeddedError
 from artifactapi.embedded.attached import attached
 from artifactapi.embedded.cluster import Cluster
 from artifactapi.metadata.database import Database
 from artifactapi.oci.errors import OciError
-from artifactapi.service import Artifactapi, Config
+from artifactapi.service import Artifactapi
 
 
 class Tool(Artifactapi):

@@ -17,8 +17,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from artifactapi.config import Config
 from artifactapi.daemon import Daemon, StartError
-from artifactapi.service import Config, address_text
+from artifactapi.service import address_text
 from artifactapi.shield import detached
 from artifactapi.workers.listening import Binding, Door
 from artifactapi.workers.member import Member

@@ -17,8 +17,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from artifactapi.config import Config
 from artifactapi.metrics import Report
-from artifactapi.service import Config
 from artifactapi.workers.channel import Channel
 from artifactapi.workers.worker import CHANNEL, HANDED
 

@@ -14,8 +14,9 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.logger import Logger, globalLogBeginner
 
 from artifactapi import logs
+from artifactapi.config import Config
 from artifactapi.metrics import Report
-from artifactapi.service import Artifactapi, Config
+from artifactapi.service import Artifactapi
 from artifactapi.workers.channel import Channel
 from artifactapi.workers.listening import Adoption
 

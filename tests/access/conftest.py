@@ -9,7 +9,8 @@ import pytest_twisted
 from argon2 import PasswordHasher
 
 from artifactapi.access import passwords
-from artifactapi.service import Artifactapi, Config
+from artifactapi.config import Config
+from artifactapi.service import Artifactapi
 from tests.access.people import Person, first_administrator
 from tests.client import Client
 

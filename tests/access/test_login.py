@@ -14,7 +14,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
 from artifactapi.access import passwords
-from artifactapi.service import Config
+from artifactapi.config import Config
 from tests.access.hashing import Counted
 from tests.access.people import API, PASSWORD, Administrator, Person
 from tests.client import Client

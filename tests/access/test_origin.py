@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 
 from artifactapi.access.attempts import block
 from artifactapi.api.origin import Outside
-from artifactapi.service import Config
+from artifactapi.config import Config
 from tests.access.people import API, PASSWORD, Administrator, Person, basic
 
 OURS = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7", "fd00::/8")))

@@ -13,8 +13,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from artifactapi import service as module
+from artifactapi.config import Config
 from artifactapi.daemon import StartError
-from artifactapi.service import Artifactapi, Config, is_loopback
+from artifactapi.service import Artifactapi, is_loopback
 from tests.access.people import API, PASSWORD, Administrator, Person, basic
 from tests.client import Client
 

@@ -17,7 +17,8 @@ from twisted.web.resource import Resource
 from artifactapi.api import channel
 from artifactapi.api.limits import Limits
 from artifactapi.api.site import Site
-from artifactapi.service import Artifactapi, Config
+from artifactapi.config import Config
+from artifactapi.service import Artifactapi
 from tests.api.test_streams import MIB, UPLOADS, eventually, head
 from tests.api.wire import open_with, read_all
 from tests.client import Answer, Client, digest_of

@@ -11,11 +11,12 @@ import pytest
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
+from artifactapi.config import Config
 from artifactapi.objects.files import FileReader
 from artifactapi.objects.filesystem import FilesystemStore
 from artifactapi.objects.interface import ObjectMissing
 from artifactapi.oci.errors import Unavailable
-from artifactapi.service import Artifactapi, Config
+from artifactapi.service import Artifactapi
 from tests.api.test_streams import MIB, NAME, descriptors, eventually, head
 from tests.api.wire import Gate, is_open, open_with
 from tests.client import Client

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from artifactapi.api.channel import Channel
-from artifactapi.service import Artifactapi, Config
+from artifactapi.config import Config
+from artifactapi.service import Artifactapi
 from tests.api.test_streams import MIB, NAME, eventually, head, send_part, start
 from tests.api.wire import HeldWrites, has_arrived, open_with, read_all
 from tests.client import Client, digest_of

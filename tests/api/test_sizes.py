@@ -13,7 +13,8 @@ import pytest
 from twisted.internet.threads import deferToThread
 
 from artifactapi.api import channel
-from artifactapi.service import Artifactapi, Config
+from artifactapi.config import Config
+from artifactapi.service import Artifactapi
 from tests.api.test_streams import MIB, NAME, UPLOADS, eventually, head, send_part, staged, start
 from tests.api.wire import open_with, read_all
 from tests.client import Answer, Client, digest_of

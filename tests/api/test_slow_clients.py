@@ -13,7 +13,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from artifactapi.api.body import WINDOW_SECONDS
-from artifactapi.service import Artifactapi, Config
+from artifactapi.config import Config
+from artifactapi.service import Artifactapi
 from tests.api.test_streams import MIB, NAME, UPLOADS, eventually, head, send_part, staged, start
 from tests.api.wire import HeldWrites, has_arrived, open_with, read_all
 from tests.client import Client, digest_of

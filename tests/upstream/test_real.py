@@ -23,9 +23,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from artifactapi.config import Config
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import Tag
-from artifactapi.service import Artifactapi, Config
+from artifactapi.service import Artifactapi
 from artifactapi.upstream.errors import Denied, NotThere
 from artifactapi.upstream.upstream import Upstream
 from tests.client import OCI_MANIFEST, Client
