@@ -187,10 +187,10 @@ class Artifactapi(Daemon):
         """What is asked where a repo is not local."""
         uses, connections = Uses(parts.database, self._reactor), Connections(self._reactor)
         uses.start()
-        self._stops += [connections.close, uses.stop]
         secrets, hashing = Secrets(self.config.secrets_dir), parts.hashing
         upstreams = Upstreams(connections, secrets, hashing, parts.metrics.upstream, self._reactor)
         fills = Fills(parts.database, parts.store, Uploads(parts.database, parts.store, hashing), self._reactor)
+        self._stops += [connections.close, uses.stop, fills.stop]
         return Elsewhere(Remote(parts.database, hashing, upstreams, fills, self._reactor), uses)
 
     def collector(self, parts: Parts) -> Collector:

@@ -1,4 +1,4 @@
-"""What of access control has had its time: logins, failures, keys and entries of the audit."""
+"""What has had its time: logins, failures, keys, entries of the audit, and what nobody goes on fetching."""
 
 from __future__ import annotations
 
@@ -29,9 +29,14 @@ EXPIRED = """
         DELETE FROM audit WHERE id IN (
             SELECT id FROM audit WHERE at < now() - make_interval(secs => %(audit)s) ORDER BY at LIMIT %(count)s
         ) RETURNING 1
+    ), fetches AS (
+        DELETE FROM fills WHERE session_id IN (
+            SELECT session_id FROM fills f WHERE lease_until < now() - interval '1 hour'
+            AND NOT EXISTS (SELECT FROM upload_sessions u WHERE u.id = f.session_id) LIMIT %(count)s
+        ) AND lease_until < now() RETURNING 1
     )
     SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM failures) + (SELECT count(*) FROM keys)
-         + (SELECT count(*) FROM entries)
+         + (SELECT count(*) FROM entries) + (SELECT count(*) FROM fetches)
 """
 
 

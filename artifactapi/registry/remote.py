@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from artifactapi.metadata import cached
 from artifactapi.metadata import manifests as rows
@@ -29,27 +28,8 @@ from artifactapi.threads import Threads
 from artifactapi.upstream import upstream
 from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
 
-MOST_MISSES = 10_000
 MOST_LISTS = 100
-T = TypeVar("T")
 Question = tuple[ImageName, str]
-
-
-class Misses:
-    """What an upstream did not have, for a while."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._until: dict[Question, float] = {}
-
-    def __contains__(self, question: Question) -> bool:
-        return bool(self._until.get(question, 0.0) > self._reactor.seconds())
-
-    def add(self, question: Question, seconds: float) -> None:
-        """It is not there, for so long."""
-        if len(self._until) >= MOST_MISSES:
-            self._until.clear()
-        self._until[question] = self._reactor.seconds() + seconds
 
 
 class Remote:
@@ -61,8 +41,6 @@ class Remote:
         self._upstreams = upstreams
         self._fills = fills
         self._reactor = reactor
-        self._misses = Misses(reactor)
-        self._lists: dict[ImageName, tuple[float, list[Tag]]] = {}
         self._fetching: Shared[Question, Stored] = Shared()
 
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
@@ -71,13 +49,12 @@ class Remote:
         Raises ManifestUnknown, Denied, TooManyRequests, BadGateway, GatewayTimeout.
         """
         source, question = await self._upstreams.of(repo), (name, str(reference))
-        if not source.settings.takes(name, tag_of(reference)) or question in self._misses:
+        if not source.settings.takes(name, tag_of(reference)) or question in source.misses:
             raise no_manifest(reference)
         try:
-            source.check()
             return await self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
         except NotThere:
-            self._misses.add(question, source.settings.negative_ttl)
+            source.misses.add(question, source.settings.negative_ttl)
             if known is not None and isinstance(reference, Tag):
                 await tag_rows.delete(self._database, name, reference)
             raise no_manifest(reference) from None
@@ -89,13 +66,12 @@ class Remote:
     async def blob(self, repo: Repo, name: ImageName, digest: Digest) -> Blob | Fill:
         """The blob on its way here. Raises BlobUnknown, and what `manifest` does."""
         source, question = await self._upstreams.of(repo), (name, str(digest))
-        if not source.settings.takes(name, None) or question in self._misses:
+        if not source.settings.takes(name, None) or question in source.misses:
             raise no_blob(digest)
         try:
-            source.check()
-            return await self._asked(source, self._fills.get(source, name, digest))
+            return await self._fills.get(source, name, digest)
         except NotThere:
-            self._misses.add(question, source.settings.negative_ttl)
+            source.misses.add(question, source.settings.negative_ttl)
             raise no_blob(digest) from None
         except UpstreamError as error:
             raise told(error) from None
@@ -106,7 +82,6 @@ class Remote:
         if not source.settings.takes(name, None):
             raise NameUnknown("no such image", {"name": str(name)})
         try:
-            source.check()
             found = await self._all_tags(source, name)
         except NotThere:
             raise NameUnknown("no such image", {"name": str(name)}) from None
@@ -127,30 +102,34 @@ class Remote:
             return []
         found: list[dict[str, Any]] | None = None
         with suppress(UpstreamError):
-            source.check()
-            found = await self._asked(source, source.upstream.referrers(name.image, subject))
+            found = await source.ask(lambda: source.upstream.referrers(name.image, subject))
         if found is None:
-            with suppress(OciError):
-                await self.manifest(repo, name, fallback(subject), None)
+            await self._refresh(repo, name, fallback(subject))
         return found or []
 
     async def _all_tags(self, source: Source, name: ImageName) -> list[Tag]:
         """All of an image: one answer of the upstream serves all pages for a while."""
-        known = self._lists.get(name)
+        known = source.lists.get(name)
         if known is None or known[0] <= self._reactor.seconds():
-            found = await self._asked(source, source.upstream.tags(name.image))
-            if len(self._lists) >= MOST_LISTS:
-                self._lists.clear()
-            known = self._lists[name] = self._reactor.seconds() + source.settings.tag_ttl, found
+            found = await source.ask(lambda: source.upstream.tags(name.image))
+            if len(source.lists) >= MOST_LISTS:
+                source.lists.clear()
+            known = source.lists[name] = self._reactor.seconds() + source.settings.tag_ttl, found
         return known[1]
+
+    async def _refresh(self, repo: Repo, name: ImageName, tag: Tag) -> None:
+        known = await rows.find(self._database, name, tag)
+        if known is None or not known.fresh:
+            with suppress(OciError):
+                await self.manifest(repo, name, tag, known)
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is not None and isinstance(reference, Tag):
-            head = await self._asked(source, source.upstream.head(name.image, reference))
+            head = await source.ask(lambda: source.upstream.head(name.image, reference))
             if head.digest is not None and str(head.digest) == known.digest:
                 await cached.confirm(self._database, name, reference, head.digest)
                 return replace(known, source="hit", age=0.0, fresh=True)
-        found = await self._asked(source, source.upstream.manifest(name.image, reference))
+        found = await source.ask(lambda: source.upstream.manifest(name.image, reference))
         assert found is not None
         return await self._keep(name, reference, found)
 
@@ -168,15 +147,6 @@ class Remote:
 
         await self._database.transaction(work)
         return Stored(str(digest), manifest.media_type, len(found.content), found.content, "miss")
-
-    async def _asked(self, source: Source, asking: Awaitable[T]) -> T:
-        try:
-            answer = await asking
-        except UpstreamError as error:
-            source.failed(error)
-            raise
-        source.worked()
-        return answer
 
 
 def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, Manifest]:

@@ -2,59 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.logger import Logger
 
 from artifactapi.metadata.repos import Repo
 from artifactapi.oci.errors import BadGateway, Denied, GatewayTimeout, OciError, TooManyRequests
+from artifactapi.oci.names import ImageName, Tag
 from artifactapi.registry.remote_settings import RemoteSettings
 from artifactapi.threads import Threads
 from artifactapi.upstream import errors
 from artifactapi.upstream.connections import Connections
 from artifactapi.upstream.errors import Broken, Limited, UpstreamError
+from artifactapi.upstream.origin import Origin
 from artifactapi.upstream.upstream import Upstream
 from artifactapi.upstream.wire import Observe
 
 LIMITED = 60
 """Seconds that an upstream is let alone which says 429, and not for how long."""
+OUTAGES = ("timeout", "dns", "connect", "tls", "reset")
+"""Of what may be wrong, that which is not wrong with one answer alone."""
 MOST_SECRET = 10_000
+MOST_MISSES = 10_000
+T = TypeVar("T")
 log = Logger()
+
+
+class Misses:
+    """What an upstream did not have, for a while."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._until: dict[Hashable, float] = {}
+
+    def __contains__(self, question: Hashable) -> bool:
+        return self._until.get(question, 0.0) > float(self._reactor.seconds())
+
+    def add(self, question: Hashable, seconds: float) -> None:
+        """It is not there, for so long."""
+        if len(self._until) >= MOST_MISSES:
+            self._until.clear()
+        self._until[question] = self._reactor.seconds() + seconds
 
 
 class Source:
     """The upstream of one repo, as its settings are now."""
 
-    def __init__(self, repo: Repo, settings: RemoteSettings, upstream: Upstream, reactor: Any) -> None:
+    denied = False
+    """Whether the upstream has refused something: perhaps there is another password by now."""
+
+    def __init__(self, repo: Repo, settings: RemoteSettings, origin: Origin, upstream: Upstream, reactor: Any) -> None:
         self.repo = repo
         self.settings = settings
+        self.origin = origin
         self.upstream = upstream
+        self.misses = Misses(reactor)
+        self.lists: dict[ImageName, tuple[float, list[Tag]]] = {}
+        """All tags of an image, and until when they are used."""
         self._reactor = reactor
         self._error: UpstreamError | None = None
         self._until = 0.0
 
-    def check(self) -> None:
-        """Raises what it failed with lately: whoever asks again at once makes it no better."""
-        if self._error is not None and self._reactor.seconds() < self._until:
-            raise self._error
+    async def ask(self, asking: Callable[[], Awaitable[T]]) -> T:
+        """What it answers. Raises what it failed with lately: whoever asks again at once makes it no better."""
+        left = self._until - self._reactor.seconds()
+        if self._error is not None and left > 0:
+            raise Limited(ceil(left)) if isinstance(self._error, Limited) else self._error
+        try:
+            answer = await asking()
+        except UpstreamError as error:
+            self._failed(error)
+            raise
+        self._error = None
+        return answer
 
-    def failed(self, error: UpstreamError) -> None:
+    def _failed(self, error: UpstreamError) -> None:
         """Let it alone for a while, if the error says that it is not able to answer, or does not want to."""
         seconds = 0.0
+        self.denied = self.denied or isinstance(error, errors.Denied)
         if isinstance(error, Limited):
             seconds = LIMITED if error.retry_after is None else error.retry_after
-        elif isinstance(error, Broken) and (error.status is None or error.status >= 500):
+        elif isinstance(error, Broken) and (error.kind in OUTAGES or (error.status or 0) >= 500):
             seconds = self.settings.backoff
         if seconds:
             self._error, self._until = error, self._reactor.seconds() + seconds
             log.warn("upstream of {repo}: {error}", repo=self.repo.name, error=str(error))
-
-    def worked(self) -> None:
-        """It answers."""
-        self._error = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +125,19 @@ class Upstreams:
 
     async def of(self, repo: Repo) -> Source:
         """The repo's source. Raises BadGateway."""
-        source = self._sources.get(repo.id)
-        if source is None or source.repo.updated_at != repo.updated_at:
-            settings = RemoteSettings.parse(repo.settings)
-            secret = settings.password_secret
-            password = await self._threads.run(self._secrets.read, secret) if secret else None
-            upstream = Upstream(settings.origin(password), self._connections, self._threads, self._observe)
-            source = self._sources[repo.id] = Source(repo, settings, upstream, self._reactor)
-        return source
+        known = self._sources.get(repo.id)
+        current = known is not None and known.repo.updated_at == repo.updated_at
+        if known is not None and current and not known.denied:
+            return known
+        settings = RemoteSettings.parse(repo.settings)
+        secret = settings.password_secret
+        origin = settings.origin(await self._threads.run(self._secrets.read, secret) if secret else None)
+        if known is not None and current and known.origin == origin:
+            known.denied = False
+            return known
+        upstream = Upstream(origin, self._connections, self._threads, self._observe)
+        made = self._sources[repo.id] = Source(repo, settings, origin, upstream, self._reactor)
+        return made
 
 
 def told(error: UpstreamError) -> OciError:

@@ -115,3 +115,8 @@ async def test_without_a_database(empty):
     """A migration without a database is Unavailable."""
     with pytest.raises(Unavailable):
         await migrate(Database(empty, 1, reactor))
+
+
+def test_the_numbers():
+    """They are in a row: of two files with one number, a database that has the first would never get the second."""
+    assert [version for version, _ in migrations()] == list(range(1, len(migrations()) + 1))

@@ -1,0 +1,322 @@
+"""Blobs of a remote repo: given to who waits while they come, kept if they are right, and never wrong."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from artifactapi.registry import fills
+from tests.client import Client, digest_of
+from tests.remote.pulls import Pull, asked, ended, pull
+from tests.remote.shelf import APP, LAYER, Shelf
+from tests.upstream.reading import until
+from tests.upstream.scripted import (
+    Exchange,
+    Reply,
+    answer,
+    chunked,
+    cut,
+    hanging,
+    head,
+    held,
+    partly,
+    raw,
+    redirect,
+)
+
+WRONG = LAYER[:-1] + b"\0"
+BLOB = f"/v2/hub/{APP}/blobs/"
+SMALL = b"a config"
+FETCHED = """INSERT INTO fills SELECT id, 'team/app', '{}', gen_random_uuid(), now() + interval '{} seconds' FROM repos
+    WHERE name = 'hub' RETURNING 1"""
+"""A row of another replica, which fetches a blob."""
+NOTHING = (
+    "SELECT (SELECT count(*) FROM image_blobs), (SELECT count(*) FROM fills), (SELECT count(*) FROM upload_sessions)"
+)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again soon."""
+    monkeypatch.setattr(fills, "PAUSE", 0.02)
+    monkeypatch.setattr(fills, "LOOK", 0.02)
+
+
+async def get(client: Client, digest: str, **headers: str) -> Pull:
+    """A pull, in a thread."""
+    return await deferToThread(pull, client, BLOB + digest, **headers)
+
+
+def right(found: Pull, content: bytes, source: str) -> None:
+    """It is the content, all of it, from there."""
+    assert (found.status, found.headers["x-artifact-source"]) == (200, source)
+    assert found.whole
+    assert found.body == content
+
+
+def later_the_rest(body: bytes, first: int, go_on: Event) -> Reply:
+    """A part of a blob, and the rest when the test says so."""
+    rest = held(go_on, raw(body[first:]))
+
+    def reply(exchange: Exchange) -> None:
+        exchange.send(head(200, content_length=len(body)) + body[:first])
+        rest(exchange)
+
+    return reply
+
+
+@pytest.mark.parametrize("content", [SMALL, LAYER, b""])
+async def test_miss_and_hit(client: Client, remote, shelf: Shelf, rows, content: bytes):
+    """The first pull gets it from the upstream, all others without any request; nothing is left of the fetching."""
+    digest = shelf.blob(content)
+    await remote()
+    first = await get(client, digest)
+    right(first, content, "miss" if content else "hit")
+    assert first.headers["docker-content-digest"] == digest
+    await until(lambda: rows(NOTHING) == [(1, 0, 0)])
+    right(await get(client, digest), content, "hit")
+    assert shelf.asked(digest) == ["GET"]
+
+
+@pytest.mark.parametrize("reply", [chunked(LAYER[:9], LAYER[9:]), raw(head(200), LAYER)])
+async def test_unknown_length(client: Client, remote, shelf: Shelf, reply: Reply):
+    """A blob whose length the upstream does not say is given when it is here."""
+    digest = shelf.blob(LAYER, reply)
+    await remote()
+    right(await get(client, digest), LAYER, "hit")
+
+
+async def test_the_first_bytes_come_first(client: Client, remote, shelf: Shelf):
+    """Bytes are given as they come, before the upstream has sent all; those who come later get all as well."""
+    go_on = Event()
+    digest = shelf.blob(LAYER, later_the_rest(LAYER, 500_000, go_on))
+    await remote()
+    with client.connect() as connection:
+        received = await deferToThread(asked, connection, BLOB + digest)
+        while len(received) < 400_000:
+            received += await deferToThread(connection.recv, 65536)
+        second = get(client, digest)
+        go_on.set()
+        right(await deferToThread(ended, received, connection), LAYER, "miss")
+    assert (await second).body == LAYER
+    assert shelf.asked(digest) == ["GET"]
+
+
+async def test_many(client: Client, remote, shelf: Shelf):
+    """Pulls of a cold blob at the same time are one request."""
+    digest = shelf.blob()
+    await remote()
+    pulls = [
+        Deferred.fromCoroutine(get(client, digest)) for _ in range(6)
+    ]  # the reactor has ten threads, and resolves names with them
+    for one in pulls:
+        found = await one
+        assert (found.status, found.whole, digest_of(found.body)) == (200, True, digest)
+    assert shelf.asked(digest) == ["GET"]
+
+
+async def test_a_range(client: Client, remote, shelf: Shelf):
+    """A range of a cold blob is that range, while the whole blob is kept."""
+    digest = shelf.blob()
+    await remote()
+    for source in ("miss", "hit"):
+        found = await get(client, digest, Range="bytes=1000-600999")
+        assert (found.status, found.body) == (206, LAYER[1000:601_000])
+        assert found.headers["content-range"] == f"bytes 1000-600999/{len(LAYER)}"
+        await until(lambda: shelf.scripted.exchanges[0].ended.is_set())
+        if source == "miss":
+            right(await get(client, digest), LAYER, "hit")
+    assert shelf.asked(digest) == ["GET"]
+    assert (await get(client, digest, Range="bytes=9999999-")).status == 416
+
+
+async def test_head(client: Client, remote, shelf: Shelf, rows):
+    """HEAD of a cold blob says how long it is, and it is fetched."""
+    digest = shelf.blob()
+    await remote()
+    answered = await client.request("HEAD", BLOB + digest)
+    assert (answered.status, answered.headers["Content-Length"]) == (200, str(len(LAYER)))
+    await until(lambda: rows(NOTHING) == [(1, 0, 0)])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(200, WRONG),
+        answer(200, LAYER + b"more"),
+        answer(200, LAYER[:-1]),
+        answer(200),
+        chunked(WRONG),
+        chunked(),
+        raw(head(200), LAYER[:-7]),
+    ],
+    ids=["wrong", "longer", "shorter", "empty", "chunked", "no chunk", "until closed"],
+)
+async def test_wrong(client: Client, remote, shelf: Shelf, rows, reply: Reply):
+    """Bytes that do not have the digest are never all given, nor kept; the next pull begins anew."""
+    digest = shelf.blob(LAYER, reply, partly(LAYER))
+    await remote()
+    found = await get(client, digest)
+    assert found.status == 502 or not found.whole
+    await until(lambda: rows(NOTHING) == [(0, 0, 0)])
+    right(await get(client, digest), LAYER, "miss")
+
+
+async def test_wrong_in_a_range(client: Client, remote, shelf: Shelf):
+    """A range is not given to its end, either, before the whole is known to be right."""
+    digest = shelf.blob(LAYER, answer(200, WRONG))
+    await remote()
+    assert not (await get(client, digest, Range="bytes=0-999999")).whole
+
+
+async def test_gone_on_with(client: Client, remote, shelf: Shelf):
+    """A body that breaks off is gone on with where it broke, again and again; nobody sees anything of it."""
+    breaking = [cut(LAYER, 400_000)] + [
+        raw(
+            head(
+                206,
+                content_length=len(LAYER) - at,
+                content_range=f"bytes {at}-{len(LAYER) - 1}/{len(LAYER)}",
+            ),
+            LAYER[at : at + 100_000],
+        )
+        for at in range(400_000, 900_000, 100_000)
+    ]
+    digest = shelf.blob(LAYER, *breaking, partly(LAYER))
+    await remote()
+    right(await get(client, digest), LAYER, "miss")
+    ranges = [seen.headers.get("range") for seen in shelf.scripted.seen]
+    assert ranges == [None, *(f"bytes={at}-" for at in range(400_000, 1_000_000, 100_000))]
+
+
+async def test_without_ranges(client: Client, remote, shelf: Shelf):
+    """An upstream that knows no ranges sends all again, of which the client gets what it has not."""
+    digest = shelf.blob(LAYER, cut(LAYER, 400_000), cut(LAYER, 300_000), answer(200, LAYER))
+    await remote()
+    right(await get(client, digest), LAYER, "miss")
+
+
+async def test_hangs(client: Client, remote, shelf: Shelf):
+    """A body that stops coming is gone on with when the timeout is over."""
+    digest = shelf.blob(LAYER, hanging(head(200, content_length=len(LAYER)), LAYER[:300_000]), partly(LAYER))
+    await remote(timeout=1)
+    right(await get(client, digest), LAYER, "miss")
+
+
+async def test_gives_up(client: Client, remote, shelf: Shelf, rows):
+    """An upstream that never goes on ends the pull, whose bytes are kept for the next one."""
+    digest = shelf.blob(LAYER, cut(LAYER, 400_000), answer(503))
+    await remote()
+    assert not (await get(client, digest)).whole
+    assert len(shelf.scripted.seen) == 1 + fills.TRIES
+    await until(lambda: rows("SELECT lease_until < now() FROM fills") == [(True,)])
+    shelf.blob(LAYER)
+    found = await get(client, digest)
+    assert found.body == LAYER
+    assert shelf.scripted.seen[-1].headers["range"].startswith("bytes=")
+    await until(lambda: rows(NOTHING) == [(1, 0, 0)])
+
+
+async def test_all_is_here_already(client: Client, remote, shelf: Shelf, rows):
+    """Bytes of which none is missing but the last word are kept, although the upstream has no such range."""
+    go_on = Event()
+    digest = shelf.blob(LAYER, chunked(LAYER, end=b""), answer(416))
+    await remote()
+    assert (await get(client, digest)).status == 502
+    go_on.set()
+    shelf.blob(LAYER, answer(416), answer(200, LAYER))
+    found = await get(client, digest)
+    assert found.body == LAYER
+
+
+async def test_redirects(client: Client, remote, shelf: Shelf):
+    """A blob is fetched from where the upstream sends us."""
+    shelf.scripted.on("GET /storage", partly(LAYER))
+    digest = shelf.blob(LAYER, redirect("/storage"))
+    await remote()
+    right(await get(client, digest), LAYER, "miss")
+
+
+@pytest.mark.parametrize(
+    "reply, status, code",
+    [
+        (answer(404), 404, "BLOB_UNKNOWN"),
+        (answer(401), 403, "DENIED"),
+        (answer(403), 403, "DENIED"),
+        (answer(429, retry_after=7), 429, "TOOMANYREQUESTS"),
+        (answer(500), 502, "UPSTREAM_UNAVAILABLE"),
+        (raw(), 502, "UPSTREAM_UNAVAILABLE"),
+        (hanging(), 504, "UPSTREAM_UNAVAILABLE"),
+    ],
+)
+async def test_errors(client: Client, remote, shelf: Shelf, rows, reply: Reply, status: int, code: str):
+    """An upstream that has nothing to give is an honest error, and leaves nothing behind."""
+    digest = shelf.blob(LAYER, reply)
+    await remote(timeout=1, connect_timeout=1)
+    answered = await client.get(BLOB + digest)
+    assert (answered.status, answered.code) == (status, code)
+    assert rows(NOTHING) == [(0, 0, 0)]
+
+
+async def test_a_client_that_hangs_up(client: Client, remote, shelf: Shelf, rows):
+    """The blob is fetched to its end, although nobody waits for it any more."""
+    go_on = Event()
+    digest = shelf.blob(LAYER, later_the_rest(LAYER, 500_000, go_on))
+    await remote()
+    with client.connect() as connection:
+        await deferToThread(asked, connection, BLOB + digest)
+    go_on.set()
+    await until(lambda: rows(NOTHING) == [(1, 0, 0)])
+    right(await get(client, digest), LAYER, "hit")
+    assert shelf.asked(digest) == ["GET"]
+
+
+async def test_a_slow_client(client: Client, remote, shelf: Shelf):
+    """A client that does not read holds up nobody, and gets the rest when it likes."""
+    content = LAYER * 16
+    digest = shelf.blob(content)
+    await remote()
+    with client.connect() as slow:
+        received = await deferToThread(asked, slow, BLOB + digest)
+        assert (await get(client, digest)).body == content
+        right(await deferToThread(ended, received, slow), content, "miss")
+    assert shelf.asked(digest) == ["GET"]
+
+
+async def test_a_repo_that_is_deleted(client: Client, remote, shelf: Shelf, rows):
+    """A repo may be deleted while a blob of it comes, or is waited for: nothing is left of it."""
+    go_on = Event()
+    digest = shelf.blob(LAYER, later_the_rest(LAYER, 500_000, go_on))
+    await remote()
+    fetching = deferToThread(pull, client, BLOB + digest)
+    await until(lambda: rows("SELECT 1 FROM fills"))
+    assert (await client.request("DELETE", "/api/v1/repos/hub?force=true")).status == 204
+    go_on.set()
+    found = await fetching
+    assert found.status == 404 or not found.whole or found.body == LAYER
+    await until(lambda: rows(NOTHING) == [(0, 0, 0)])
+    assert (await client.get(BLOB + digest)).code == "NAME_UNKNOWN"
+
+
+async def test_waiting_for_a_repo_that_is_deleted(client: Client, remote, shelf: Shelf, rows):
+    """Who waits for what another replica fetches hears when the repo is no more."""
+    digest = shelf.blob()
+    await remote()
+    rows(FETCHED.format(digest, 86400))
+    waiting = client.get(BLOB + digest)
+    await client.get("/v2/")  # which was asked later, and is answered
+    assert (await client.request("DELETE", "/api/v1/repos/hub?force=true")).status == 204
+    assert (await waiting).code == "NAME_UNKNOWN"
+    assert shelf.asked(digest) == []
+
+
+async def test_of_a_replica_that_died(client: Client, remote, shelf: Shelf, rows):
+    """What a replica fetched that is not heard of any more is fetched by whoever wants it."""
+    digest = shelf.blob()
+    await remote()
+    rows(FETCHED.format(digest, 1))
+    assert (await client.get(BLOB + digest)).body == LAYER
+    await until(lambda: rows(NOTHING) == [(1, 0, 0)])

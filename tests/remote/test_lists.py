@@ -1,0 +1,95 @@
+"""Lists of a remote repo: tags, and what refers to a manifest."""
+
+from __future__ import annotations
+
+import json
+
+from tests.client import OCI_INDEX, OCI_MANIFEST, Client, digest_of
+from tests.remote.shelf import APP, Shelf, image
+from tests.upstream.scripted import answer, answer_json
+
+TAGS = f"/v2/hub/{APP}/tags/list"
+SUBJECT = digest_of(image(1))
+
+
+def entry(number: int, **fields: object) -> dict:
+    """A descriptor of the image of that number."""
+    content = image(number, subject={"mediaType": OCI_MANIFEST, "digest": SUBJECT, "size": len(image(1))})
+    return {"mediaType": OCI_MANIFEST, "digest": digest_of(content), "size": len(content), **fields}
+
+
+def index(*entries: dict) -> dict:
+    """An index of these."""
+    return {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)}
+
+
+async def listed(client: Client, query: str = "") -> list[str]:
+    """The digests of the referrers, in order."""
+    answered = await client.get(f"/v2/hub/{APP}/referrers/{SUBJECT}{query}")
+    assert answered.status == 200, answered.body
+    return [found["digest"] for found in answered.json["manifests"]]
+
+
+async def test_pages(client: Client, remote, shelf: Shelf):
+    """Pages of tags are the upstream's, with a Link to the next one here."""
+    shelf.scripted.on("tags/list", answer_json(200, {"name": APP, "tags": ["a", "b", "c"]}))
+    await remote()
+    first = await client.get(f"{TAGS}?n=2")
+    assert first.json == {"name": f"hub/{APP}", "tags": ["a", "b"]}
+    target = first.headers["Link"].partition(">")[0].removeprefix("<")
+    assert target.startswith("/v2/hub/")
+    assert (await client.get(target)).json["tags"] == ["c"]
+
+
+async def test_no_image(client: Client, remote, shelf: Shelf):
+    """An image that the upstream does not have is unknown."""
+    await remote()
+    answered = await client.get(TAGS)
+    assert (answered.status, answered.code) == (404, "NAME_UNKNOWN")
+
+
+async def test_tags_while_it_is_down(client: Client, remote, shelf: Shelf):
+    """While the upstream is down, the tags are those that are cached; of an image without any, that is an error."""
+    shelf.manifest(image())
+    await remote()
+    await client.get(f"/v2/hub/{APP}/manifests/v1")
+    shelf.scripted.on("tags/list", answer(503))
+    assert (await client.get(TAGS)).json["tags"] == ["v1"]
+    assert (await client.get("/v2/hub/other/tags/list")).status == 502
+
+
+async def test_referrers(client: Client, remote, shelf: Shelf):
+    """What refers to a manifest is what the upstream's API says and what is here, each once, by digest."""
+    digests = sorted(entry(number)["digest"] for number in (2, 3))
+    shelf.scripted.on(f"referrers/{SUBJECT}", answer_json(200, index(entry(2), entry(3))))
+    content = image(3, subject={"mediaType": OCI_MANIFEST, "digest": SUBJECT, "size": len(image(1))})
+    shelf.manifest(content)
+    await remote()
+    assert await listed(client) == digests
+    await client.get(f"/v2/hub/{APP}/manifests/v1")
+    assert await listed(client) == digests
+    shelf.scripted.on("referrers", answer(503))
+    assert await listed(client) == [digest_of(content)]
+
+
+async def test_types(client: Client, remote, shelf: Shelf):
+    """They are filtered by type here, whatever the upstream does."""
+    entries = [entry(2, artifactType="a/sbom"), entry(3, artifactType="a/signature")]
+    shelf.scripted.on("referrers/", answer_json(200, index(*entries)))
+    await remote()
+    assert await listed(client, "?artifactType=a/sbom") == [entries[0]["digest"]]
+
+
+async def test_the_fallback_tag(client: Client, remote, shelf: Shelf, later):
+    """Of an upstream without that API, its fallback tag is used, kept, and as fresh as any tag."""
+    tag = SUBJECT.replace(":", "-")
+    shelf.manifest(json.dumps(index(entry(2))).encode(), tag, OCI_INDEX)
+    await remote()
+    for _ in range(2):
+        assert await listed(client) == [entry(2)["digest"]]
+    assert shelf.asked(tag) == ["GET"]
+    later(301)
+    shelf.manifest(json.dumps(index(entry(3))).encode(), tag, OCI_INDEX)
+    assert await listed(client) == [entry(3)["digest"]]
+    shelf.scripted.on("", answer(503))
+    assert await listed(client) == [entry(3)["digest"]]
