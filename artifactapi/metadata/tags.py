@@ -34,7 +34,7 @@ TAGS = """
 """
 IMAGES = """
     SELECT r.name || '/' || i.name FROM repos r JOIN images i ON i.repo_id = r.id
-    WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id) AND {seen}
+    WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id) AND {}
 """
 # What may be seen is the members' matter, unless the virtual repo u has rights of its own; and an image that a local
 # member has is that member's, whether it may be seen there or not.
@@ -117,7 +117,7 @@ async def listing(db: Queryable, name: ImageName, last: str, count: int) -> List
 async def catalog(db: Queryable, last: str, count: int, visible: Visible = ()) -> Listing:
     """Up to `count` images that have a manifest and may be seen, as `<repo>/<image>`, after `last`."""
     seen, params = condition(visible)
-    images = IMAGES.format(seen=seen)
+    images = IMAGES.format(seen)
     united = UNITED.format(
         seen=condition(visible, OWNER)[0], allowed=MATCHES.format("allow"), denied=MATCHES.format("deny")
     )

@@ -179,7 +179,7 @@ async def require_others(transaction: Transaction, repo: Repo, changed: dict[str
     """
     errors: list[FieldInvalid] = []
     if "members" in changed or "push_to" in changed:
-        errors += await wrong_members(transaction, repo.settings)
+        errors += await wrong_members(transaction, repo.settings, "members" in changed)
     for field in ("mirror_of", "hosts"):
         taken = await rows.claimed(transaction, repo, changed.get(field) or ())
         errors += [
@@ -190,14 +190,14 @@ async def require_others(transaction: Transaction, repo: Repo, changed: dict[str
         raise FieldsInvalid(errors)
 
 
-async def wrong_members(transaction: Transaction, settings: dict[str, Any]) -> list[FieldInvalid]:
-    """What is wrong: members have to be there, and none is virtual; push_to is a local one."""
+async def wrong_members(transaction: Transaction, settings: dict[str, Any], new: bool) -> list[FieldInvalid]:
+    """What is wrong: new members have to be there, and none is virtual; push_to is a local one."""
     names = [Member.parse(member).repo for member in settings.get("members", ())]
     types = {name: repo.repo_type for name in names if (repo := await rows.find(transaction, name)) is not None}
     errors = [
         FieldInvalid("settings.members", f"no repo {name!r} that is local or remote")
         for name in names
-        if types.get(name) not in ("local", "remote")
+        if new and types.get(name) not in ("local", "remote")
     ]
     push_to = settings.get("push_to")
     if push_to is not None and types.get(push_to) != "local":
