@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from artifactapi.metadata.members import Member
 from artifactapi.oci.names import ImageName
 
 
@@ -14,9 +15,13 @@ class Union:
     """A virtual repo, as far as rights go: `members` are asked for the right to pull, unless it has rights of its own;
     `push_to` takes what is written to it."""
 
-    members: tuple[str, ...]
+    members: tuple[Member, ...]
     own_rights: bool
     push_to: str | None
+
+    def images(self, image: str) -> list[ImageName]:
+        """What is seen as that image."""
+        return [ImageName(member.repo, image) for member in self.members if member.has(image)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Naming:
         found = self.unions.get(name.repo)
         if found is None or found.own_rights:
             return [name]
-        return [ImageName(member, name.image) for member in found.members]
+        return found.images(name.image) or [ImageName(member.repo, name.image) for member in found.members]
 
     def written_to(self, name: ImageName) -> ImageName | None:
         """Where what is written goes; None: nowhere."""
@@ -52,13 +57,19 @@ class Naming:
             return name
         return None if found.push_to is None else ImageName(found.push_to, name.image)
 
-    def repo_for(self, namespace: str | None, host: str | None) -> str | None:
-        """The repo that stands for a whole registry: as containerd's ?ns= names it, or by the Host of the request."""
-        repo = self.registries.get(namespace) if namespace else None
-        return repo or (self.hosts.get(host.partition(":")[0].lower()) if host and self.hosts else None)
+    def registry(self, namespace: str, host: str) -> str | None:
+        """The registry that a request is for, if a repo stands for it: as ?ns= names it; else the Host, with or
+        without its port."""
+        if namespace:
+            return namespace if self.repo_for(namespace) else None
+        return next((name for name in (host, host.rpartition(":")[0]) if name in self.hosts), None)
+
+    def repo_for(self, registry: str) -> str | None:
+        """The repo that stands for it."""
+        return self.registries.get(registry) or self.hosts.get(registry)
 
 
 def union(settings: Mapping[str, Any]) -> Union:
     """From a virtual repo's settings."""
-    members = (member if isinstance(member, str) else member["repo"] for member in settings.get("members", ()))
-    return Union(tuple(members), settings.get("rights") == "own", settings.get("push_to"))
+    members = tuple(map(Member.parse, settings.get("members", ())))
+    return Union(members, settings.get("rights") == "own", settings.get("push_to"))

@@ -100,6 +100,6 @@ class Tickets:
             name = ImageName.parse(scope.name)
         except (NameInvalid, NameUnknown):
             return None
-        wanted = EVERY_ACTION if "*" in scope.actions else EVERY_ACTION & scope.actions
+        wanted = [right for right in EVERY_ACTION if right in scope.actions or "*" in scope.actions]
         rights = frozenset(right for right in wanted if self._policy.may(caller, right, name))
         return Grant(name.repo, name.image, rights) if rights else None

@@ -13,8 +13,10 @@ from artifactapi.api.site import Request
 from artifactapi.metadata.blobs import Blob
 from artifactapi.objects.interface import IObjectReader
 from artifactapi.oci.digest import Digest
+from artifactapi.oci.errors import BadGateway, Denied, GatewayTimeout, TooManyRequests
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.ranges import parse_range
+from artifactapi.registry.blobs import unknown
 from artifactapi.registry.registry import Registry
 from artifactapi.shield import detached
 
@@ -32,8 +34,7 @@ class BlobRoutes:
     async def get(self, request: Request, name: ImageName, reference: str) -> Response | None:
         """GET and HEAD, whole or a range."""
         digest = Digest.parse(reference)
-        asking = self._blobs.promise if request.method == b"HEAD" else self._blobs.find
-        blob = await asking(name, digest, self._guard.may_pull(request))
+        blob = await self._blob(request, name, digest)
         headers = {**describe(digest), "X-Artifact-Source": blob.source}
         if matches(request.getHeader("if-none-match"), headers["ETag"]):
             return respond(304, headers=headers)
@@ -43,6 +44,17 @@ class BlobRoutes:
         if part:
             headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{blob.size}"
         return await self._body(request, blob, 206 if part else 200, headers, start, length)
+
+    async def _blob(self, request: Request, name: ImageName, digest: Digest) -> Blob:
+        may = self._guard.may_pull(request)
+        if request.method != b"HEAD":
+            return await self._blobs.find(name, digest, may)
+        try:
+            return await self._blobs.promise(name, digest, may)
+        except (BadGateway, GatewayTimeout, TooManyRequests, Denied):
+            if self._guard.is_for_writing(request):  # a push asks whether it can save an upload: it goes on without
+                raise unknown(digest) from None
+            raise
 
     async def delete(self, request: Request, name: ImageName, reference: str) -> Response:
         """DELETE: from this image."""

@@ -70,22 +70,35 @@ class Guard:
         found = self._policy.naming.unions.get(request.name.repo)
         return anyone if found is None or found.own_rights else lambda name: caller.may(Right.PULL, name)
 
-    def named(self, request: Request, name: str) -> str:
-        """The name that is meant: behind the name of another registry, a repo's goes before it."""
+    def registry(self, request: Request) -> str | None:
+        """The registry that it is for, if that is another one, for which a repo stands: all names are behind it."""
         naming = self._policy.naming
         if not (naming.registries or naming.hosts):
-            return name
-        namespace = request.args.get(b"ns", [b""])[0].decode("utf-8", "replace")
-        repo = naming.repo_for(namespace, request.getHeader("host"))
-        if repo is None:
-            return name
-        if namespace:
-            request.setHeader("oci-namespace", namespace)
-        return f"{repo}/{name}"
+            return None
+        namespace = request.args.get(b"ns", [b""])[0].decode("utf-8", "replace").lower()
+        return naming.registry(namespace, self._outside.host(request).lower())
 
-    def written_to(self, name: ImageName) -> ImageName:
-        """Where what is written to it goes."""
-        return self._policy.naming.written_to(name) or name
+    def named(self, request: Request, name: str) -> str:
+        """The name that is meant: behind another registry, its repo's goes before it."""
+        registry = self.registry(request)
+        return name if registry is None else f"{self._policy.naming.repo_for(registry)}/{name}"
+
+    def target(self, request: Request, rule: Rule) -> ImageName:
+        """The image that it is about: what is written to a virtual repo goes to another one."""
+        name: ImageName = request.name
+        return name if rule is Rule.PULL else self._policy.naming.written_to(name) or name
+
+    def is_for_writing(self, request: Request) -> bool:
+        """Whether it is for a virtual repo that its sender may push to."""
+        name: ImageName = request.name
+        return name.repo in self._policy.naming.unions and self._policy.may(request.caller, Right.PUSH, name)
+
+    def seen_as(self, request: Request, name: ImageName) -> list[ImageName]:
+        """The images that its sender sees as that one; none, if it is of no virtual repo."""
+        union, caller = self._policy.naming.unions.get(name.repo), request.caller
+        if union is None or not (self._policy.may(caller, Right.PULL, name) and caller.has_asked(Right.PULL, name)):
+            return []
+        return [at for at in union.images(name.image) if union.own_rights or caller.may(Right.PULL, at)]
 
     def by(self, request: Request) -> By:
         """Who sends it, for the audit."""
@@ -116,18 +129,20 @@ class Guard:
             if not caller.has_asked(right, name):
                 raise self.challenge(request, "the token is not for this", scope(right, name), "insufficient_scope")
             return
+        readable = self._policy.may(caller, Right.PULL, name)
+        if readable and self._policy.naming.written_to(name) is None:
+            raise read_only(name.repo)
         if caller.anonymous:
             raise self.challenge(request, "authentication required", scope(right, name))
-        if not self._policy.may(caller, Right.PULL, name):
+        if not readable:
             raise unknown(name.repo)
-        if self._policy.naming.written_to(name) is None:
-            raise read_only(name.repo)
         raise Denied(f"this needs the right to {right} in {name.repo!r}", {"name": str(name), "right": right})
 
     def require_source(self, request: Request, name: ImageName, source: ImageName | None) -> None:
         """Raises Unauthorized for who may mount from there, if only his token were for that as well."""
         caller: Caller = request.caller
-        if source and source.repo and caller.may(Right.PULL, source) and not caller.has_asked(Right.PULL, source):
+        may = source is not None and bool(source.repo) and self._policy.may(caller, Right.PULL, source)
+        if source is not None and may and not caller.has_asked(Right.PULL, source):
             wanted = f"{scope(Right.PUSH, name)} {scope(Right.PULL, source)}"
             raise self.challenge(request, "the token is not for this", wanted, "insufficient_scope")
 
@@ -153,7 +168,11 @@ class Guard:
 
     def challenge(self, request: Request, message: str, wanted: str | None, error: str | None = None) -> OciError:
         """401, with where to get a token, and for what (RFC 6750, 3)."""
-        parts = [f'realm="{self._outside.base(request)}/token"', f'service="{SERVICE}"']
+        registry = self.registry(request)
+        if registry is not None and wanted is not None:  # a client knows no other names than those behind it
+            wanted = wanted.replace(f":{self._policy.naming.repo_for(registry)}/", ":", 1)
+        realm = f"{self._outside.base(request)}/token" + (f"?ns={registry}" if registry else "")
+        parts = [f'realm="{realm}"', f'service="{SERVICE}"']
         parts += [f'scope="{wanted}"'] * (wanted is not None) + [f'error="{error}"'] * (error is not None)
         # Docker takes an error without a detail for one that may pass, and tries again for a minute.
         detail = None if wanted is None else {"scope": wanted}

@@ -32,7 +32,7 @@ class ListRoutes:
         """GET tags/list."""
         page = page_of(request)
         listing = await self._tags.listing(name, page, self._guard.may_pull(request))
-        body = f'{{"name":"{name}","tags":{listing.names}}}'
+        body = f'{{"name":"{request.spelled}","tags":{listing.names}}}'
         return respond(200, body.encode(), following(request, page, listing))
 
     async def catalog(self, request: Request) -> Response:
@@ -52,7 +52,7 @@ class ListRoutes:
             headers["OCI-Filters-Applied"] = "artifactType"
         if found.more and found.descriptors:
             last = found.descriptors[-1]["digest"]
-            headers |= next_link(request.path.decode("ascii", "replace"), n=page.count, last=last, artifactType=wanted)
+            headers |= next_page(request, n=page.count, last=last, artifactType=wanted)
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": found.descriptors}
         return json_response(200, index, headers, INDEX)
 
@@ -75,5 +75,10 @@ def following(request: Request, page: Page, listing: Listing) -> dict[str, str]:
     """The headers of a page of a listing."""
     headers = {"X-Artifact-Source": "local"}
     if listing.more and page.count:
-        headers |= next_link(request.path.decode("ascii", "replace"), n=page.count, last=listing.last)
+        headers |= next_page(request, n=page.count, last=listing.last)
     return headers
+
+
+def next_page(request: Request, **params: str | int | None) -> dict[str, str]:
+    """The Link header to the next page, at the same registry."""
+    return next_link(request.path.decode("ascii", "replace"), **params, ns=argument(request, b"ns"))

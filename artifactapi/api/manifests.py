@@ -45,9 +45,10 @@ class ManifestRoutes:
         content = await request.body.read_all(MAX_MANIFEST, too_large)
         content_type = request.getHeader("content-type")
         by = self._guard.by(request)
-        digest, manifest = await self._manifests.put(name, target, content, content_type, tags, by)
+        others = self._guard.seen_as(request, request.name)
+        digest, manifest = await self._manifests.put(name, target, content, content_type, tags, by, others)
         headers: dict[str, str | list[str]] = {
-            "Location": f"/v2/{request.name}/manifests/{digest}",
+            "Location": f"/v2/{request.spelled}/manifests/{digest}",
             "Docker-Content-Digest": str(digest),
         }
         if manifest.subject is not None:

@@ -40,11 +40,16 @@ class Outside:
         scheme = request.getHeader("x-forwarded-proto") if proxied else None
         if scheme not in ("http", "https"):
             scheme = "https" if request.isSecure() else "http"
+        return f"{scheme}://{self.host(request)}"
+
+    def host(self, request: Request) -> str:
+        """host[:port] as the client knows it."""
+        proxied = self._is_proxy(getattr(request.client, "host", None) or "local")
         host = (request.getHeader("x-forwarded-host") if proxied else None) or request.getHeader("host") or ""
         if HOST.fullmatch(host) is None:
             here = request.getHost()
             host = f"{getattr(here, 'host', 'localhost')}:{getattr(here, 'port', 80)}"
-        return f"{scheme}://{host}"
+        return host
 
     def _is_proxy(self, address: str) -> bool:
         if not self.proxies or not is_address(address):

@@ -20,6 +20,8 @@ from artifactapi.registry.registry import Registry
 
 MOST_BYTES = 1024 * 1024
 PATH = "/api/v1/repos"
+# What a virtual repo shows, who is told a secret, and for which registry a repo stands.
+BEYOND = {"members", "rights", "upstream", "realms", "username", "password_secret", "mirror_of", "hosts"}
 
 
 class RepoRoutes:
@@ -61,8 +63,11 @@ class RepoRoutes:
         return json_response(200, to_json(*await self._repos.read(known(repo))))
 
     async def change(self, request: Request, repo: str) -> Response:
-        """PATCH: its settings."""
-        changed = await self._repos.change(known(repo), await json_body(request), self._guard.by(request))
+        """PATCH: its settings. Those that reach beyond the repo are for who administers all there is."""
+        fields = await json_body(request)
+        if reaches_beyond(fields):
+            self._guard.require_repo(request, request.caller, None)
+        changed = await self._repos.change(known(repo), fields, self._guard.by(request))
         await self._guard.refresh()
         return json_response(200, to_json(*await self._repos.read(changed.name)))
 
@@ -79,6 +84,12 @@ class RepoRoutes:
 def known(name: str) -> str:
     """A name the database can be asked for; no repo has a NUL in its name."""
     return name.replace("\0", "�")
+
+
+def reaches_beyond(fields: object) -> bool:
+    """Whether a change of a repo concerns what is in others, or all who use this registry."""
+    settings = fields.get("settings") if isinstance(fields, dict) else None
+    return isinstance(settings, dict) and not BEYOND.isdisjoint(settings)
 
 
 async def json_body(request: Request) -> Any:

@@ -45,6 +45,7 @@ class Request(server.Request):
     route = "none"
     caller: Any = None  # an access.caller.Caller, once it is known
     name: Any = None  # the ImageName that was asked for, which may stand for another one
+    spelled = ""  # as the client writes it, behind the name of another registry
     started = 0.0
     request_id = ""
     # While a thread sends a file by itself: only it knows how much the client got.

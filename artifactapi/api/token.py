@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +48,7 @@ class TokenRoutes:
         offline = first(form, "offline_token") == "true"
         try:
             ticket = await self._tickets.for_header(
-                shown[0] if shown else None, scopes(form), offline, self._guard.origin(request)
+                shown[0] if shown else None, self._scopes(request, form), offline, self._guard.origin(request)
             )
         except CredentialInvalid as error:
             raise self._refused(error) from None
@@ -63,7 +64,7 @@ class TokenRoutes:
             raise self._refused(error) from None
 
     async def _ticket(self, request: Request, form: Form) -> Ticket:
-        origin, kind, wanted = self._guard.origin(request), first(form, "grant_type"), scopes(form)
+        origin, kind, wanted = self._guard.origin(request), first(form, "grant_type"), self._scopes(request, form)
         if kind == "password":
             offline = first(form, "access_type") == "offline"
             return await self._tickets.for_password(
@@ -76,6 +77,14 @@ class TokenRoutes:
         raise BadRequest(
             "grant_type must be password, refresh_token or the token exchange", {"parameter": "grant_type"}
         )
+
+    def _scopes(self, request: Request, form: Form) -> list[Scope]:
+        """What is asked for, in the names that are meant."""
+        asked = parse_scopes(form.get("scope", []))
+        return [
+            replace(scope, name=self._guard.named(request, scope.name)) if scope.type == "repository" else scope
+            for scope in asked
+        ]
 
     def _refused(self, error: CredentialInvalid) -> OciError:
         # Basic, not Bearer: a client that is sent here again for a token would come for ever.
@@ -102,11 +111,6 @@ def needed(form: Form, name: str) -> str:
     if value is None:
         raise BadRequest(f"{name} is required", {"parameter": name})
     return value
-
-
-def scopes(form: Form) -> list[Scope]:
-    """What is asked for."""
-    return parse_scopes(form.get("scope", []))
 
 
 def shown_ticket(ticket: Ticket) -> Response:

@@ -28,15 +28,22 @@ class UploadRoutes:
     async def start(self, request: Request, name: ImageName, _: str) -> Response:
         """POST: a session (4a, 4c), a whole blob (4b), or a mount (11)."""
         if (mounted := argument(request, b"mount")) is not None:
-            digest, place = Digest.parse(mounted), source(request)
-            self._guard.require_source(request, name, place)
-            if await self._blobs.mount(name, digest, place, request.caller.reachable):
+            digest = Digest.parse(mounted)
+            if await self._mount(request, name, digest):
                 return created(request, digest)
         elif (given := argument(request, b"digest")) is not None:
             digest = Digest.parse(given)
             await self._uploads.push(name, digest, request.body)
             return created(request, digest)
         return accepted(request, await self._uploads.start(name, algorithm(request)))
+
+    async def _mount(self, request: Request, name: ImageName, digest: Digest) -> bool:
+        given = argument(request, b"from")
+        source = parse_source(self._guard.named(request, given)) if given else None
+        self._guard.require_source(request, request.name, source)
+        if await self._blobs.mount(name, digest, source, request.caller.reachable):
+            return True
+        return source is not None and await self._blobs.mount_any(name, digest, self._guard.seen_as(request, source))
 
     async def append(self, request: Request, name: ImageName, reference: str) -> Response:
         """PATCH: a chunk at its place, or a stream."""
@@ -75,11 +82,8 @@ def algorithm(request: Request) -> str:
     return announced
 
 
-def source(request: Request) -> ImageName | None:
-    """The image a mount names, None for any (anonymous mount). An impossible name is one that has nothing."""
-    given = argument(request, b"from")
-    if not given:
-        return None
+def parse_source(given: str) -> ImageName:
+    """The image a mount names. An impossible name is one that has nothing."""
     try:
         return ImageName.parse(given)
     except (NameInvalid, NameUnknown):
@@ -111,7 +115,7 @@ def parse_upload_id(reference: str) -> UUID:
 def progress(request: Request, session: Session) -> dict[str, str]:
     """The headers that say where a session is."""
     return {
-        "Location": f"/v2/{request.name}/blobs/uploads/{session.id}",
+        "Location": f"/v2/{request.spelled}/blobs/uploads/{session.id}",
         "Range": f"0-{max(session.offset - 1, 0)}",
         "Docker-Upload-UUID": str(session.id),
     }
@@ -125,5 +129,5 @@ def accepted(request: Request, session: Session) -> Response:
 def created(request: Request, digest: Digest) -> Response:
     """201: the blob is there."""
     return respond(
-        201, headers={"Location": f"/v2/{request.name}/blobs/{digest}", "Docker-Content-Digest": str(digest)}
+        201, headers={"Location": f"/v2/{request.spelled}/blobs/{digest}", "Docker-Content-Digest": str(digest)}
     )

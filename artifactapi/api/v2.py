@@ -68,14 +68,18 @@ class V2:
             allowed = ", ".join(sorted(method.decode() for method in handlers))
             raise Unsupported("method not allowed here", headers={"Allow": allowed})
         named = route.kind not in ("base", "catalog")
+        request.spelled = route.name
+        if b"ns" in request.args and self._guard.registry(request):
+            request.setHeader("oci-namespace", request.args[b"ns"][0])
         name = request.name = ImageName.parse(self._guard.named(request, route.name)) if named else NOWHERE
         handler, rule = found
         await self._guard.admit(request, rule, name)
+        target = self._guard.target(request, rule)
         if request.method in READS:
             request.body.discard()
-            return await handler(request, name, route.reference)
+            return await handler(request, target, route.reference)
         # A write goes on although its client hangs up: what arrived is kept, and nothing is left half done.
-        return await detached(_run(handler, request, self._guard.written_to(name), route.reference))
+        return await detached(_run(handler, request, target, route.reference))
 
     async def _catalog(self, request: Request, _: ImageName, __: str) -> Response:
         return await self._lists.catalog(request)

@@ -15,8 +15,8 @@ from artifactapi.oci.names import ImageName
 class Blob:
     """Where a blob's bytes are: in `content`, or in the store under `key`; and its repo's setting `redirect`.
 
-    `source`: local, or hit in a remote repo. `idle`: seconds since anything was known to need it in its image; None
-    while something is. `fill`: gives the bytes of one that is on its way here.
+    `source`: local, or hit in a remote repo. `image`: where it is. `idle`: seconds since anything was known to need it
+    in its image; None while something is. `fill`: gives the bytes of one that is on its way here.
     """
 
     digest: Digest
@@ -26,6 +26,7 @@ class Blob:
     redirect: bool | None = None
     idle: float | None = field(default=None, compare=False)
     source: str = "local"
+    image: ImageName | None = field(default=None, compare=False)
     fill: object = field(default=None, compare=False)
 
 
@@ -53,6 +54,7 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
             redirect,
             idle,
             "local" if repo_type == "local" else "hit",
+            keys[at - 1][0],
         )
         for at, size, key, content, redirect, idle, repo_type in rows
     }
@@ -102,6 +104,12 @@ async def mount(
             },
         )
     )
+
+
+async def missing(db: Queryable, name: ImageName, digests: Sequence[Digest]) -> list[Digest]:
+    """Those that are not linked to the image."""
+    there = await find_all(db, [(name, digest) for digest in digests]) if digests else {}
+    return [digest for digest in digests if (name, digest) not in there]
 
 
 async def renew(db: Queryable, name: ImageName, digest: Digest) -> bool:

@@ -1,11 +1,35 @@
-"""Rows about the members of virtual repos."""
+"""The members of virtual repos, and rows about them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from artifactapi.metadata.database import Queryable
+from artifactapi.oci.digest import Digest
+from artifactapi.oci.globs import matches
 from artifactapi.oci.names import ImageName
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A repo among those seen as one, for images that match `allow` and not `deny`."""
+
+    repo: str
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, given: str | Mapping[str, Any]) -> Member:
+        """From a name, or {"repo", "allow", "deny"}."""
+        if isinstance(given, str):
+            return cls(given)
+        return cls(given["repo"], tuple(given.get("allow", ("*",))), tuple(given.get("deny", ())))
+
+    def has(self, image: str) -> bool:
+        """Whether it is asked for that image."""
+        return any(matches(g, image) for g in self.allow) and not any(matches(g, image) for g in self.deny)
 
 
 async def owners(db: Queryable, names: Sequence[ImageName]) -> set[str]:
@@ -16,5 +40,18 @@ async def owners(db: Queryable, names: Sequence[ImageName]) -> set[str]:
            JOIN images i ON i.repo_id = r.id AND i.name = q.image
            WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id)""",
         ([name.repo for name in names], [name.image for name in names]),
+    )
+    return {repo for (repo,) in rows}
+
+
+async def holders(db: Queryable, names: Sequence[ImageName], digest: Digest) -> set[str]:
+    """The repos among these names, local or not, whose image has a manifest or a blob of that digest here."""
+    rows = await db.query(
+        """SELECT r.name FROM unnest(%s::text[], %s::text[]) AS q (repo, image)
+           JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
+           WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id AND m.digest = %s)
+              OR EXISTS (SELECT FROM blobs b JOIN image_blobs l ON l.blob_id = b.id
+                         WHERE b.digest = %s AND l.image_id = i.id)""",
+        ([name.repo for name in names], [name.image for name in names], str(digest), str(digest)),
     )
     return {repo for (repo,) in rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -88,6 +89,16 @@ async def change(db: Queryable, name: str, settings: dict[str, Any]) -> Repo | N
         (Json(settings), name),
     )
     return Repo(*row) if row else None
+
+
+async def claimed(db: Queryable, repo: Repo, names: Sequence[str]) -> dict[str, str]:
+    """Of these names of registries, those that other repos stand for, and one such repo."""
+    rows = await db.query(
+        """SELECT n.name, min(r.name) FROM unnest(%s::text[]) AS n (name) JOIN repos r
+           ON r.settings->'mirror_of' ? n.name OR r.settings->'hosts' ? n.name WHERE r.id <> %s GROUP BY n.name""",
+        (list(names), repo.id),
+    )
+    return dict(rows)
 
 
 async def lock(db: Queryable, name: str) -> int | None:

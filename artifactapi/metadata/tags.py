@@ -36,6 +36,21 @@ IMAGES = """
     SELECT r.name || '/' || i.name FROM repos r JOIN images i ON i.repo_id = r.id
     WHERE EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id) AND {}
 """
+# What may be seen is the members' matter, unless the virtual repo u has rights of its own; and an image that a local
+# member has is that member's, whether it may be seen there or not.
+UNITED = """
+    SELECT u.name || '/' || i.name FROM repos u, jsonb_array_elements(u.settings->'members') AS m (member),
+        repos r JOIN images i ON i.repo_id = r.id
+    WHERE u.repo_type = 'virtual' AND r.repo_type <> 'virtual'
+        AND r.name = coalesce(m.member->>'repo', m.member#>>ARRAY[]::text[])
+        AND EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id)
+        AND (m.member->'allow' IS NULL OR {allowed}) AND NOT {denied}
+    GROUP BY u.name, i.name
+    HAVING bool_or(r.repo_type = 'local' AND {seen}) OR bool_and(r.repo_type <> 'local') AND bool_or({seen})
+"""
+OWNER = "CASE WHEN u.settings->>'rights' = 'own' THEN u.name ELSE r.name END"
+MATCHES = """EXISTS (SELECT FROM jsonb_array_elements_text(m.member->'{}') AS g (glob)
+    WHERE i.name ~ ('^' || replace(replace(replace(glob, '.', '[.]'), '*', '.*'), '?', '.') || '$'))"""
 
 
 async def put(
@@ -102,6 +117,10 @@ async def listing(db: Queryable, name: ImageName, last: str, count: int) -> List
 async def catalog(db: Queryable, last: str, count: int, visible: Visible = ()) -> Listing:
     """Up to `count` images that have a manifest and may be seen, as `<repo>/<image>`, after `last`."""
     seen, params = condition(visible)
-    row = await db.one(PAGE.format(IMAGES.format(seen)), {"last": last, "count": count, **params})
+    images = IMAGES.format(seen)
+    united = UNITED.format(
+        seen=condition(visible, OWNER)[0], allowed=MATCHES.format("allow"), denied=MATCHES.format("deny")
+    )
+    row = await db.one(PAGE.format(f"{images} UNION ALL {united}"), {"last": last, "count": count, **params})
     assert row is not None
     return Listing(*row)

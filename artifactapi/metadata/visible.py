@@ -10,15 +10,15 @@ Visible = tuple[tuple[tuple[str | None, str], ...], ...]
 """Of each of these, one (repo, or None for all; pattern of images) must match; () is everything."""
 
 
-def condition(visible: Visible) -> tuple[str, dict[str, Any]]:
-    """SQL over repos r and images i, and its parameters."""
+def condition(visible: Visible, repo: str = "r.name") -> tuple[str, dict[str, Any]]:
+    """SQL over repos r and images i, and its parameters; `repo`: SQL of the repo whose grants count."""
     params: dict[str, Any] = {}
     conditions = []
     for number, layer in enumerate(visible):
-        params[f"repos{number}"] = [repo for repo, _ in layer]
+        params[f"repos{number}"] = [granted for granted, _ in layer]
         params[f"images{number}"] = [regex(images) for _, images in layer]
         conditions.append(
             f"EXISTS (SELECT FROM unnest(%(repos{number})s::text[], %(images{number})s::text[]) AS v (repo, images)"
-            " WHERE coalesce(v.repo, r.name) = r.name AND i.name ~ v.images)"
+            f" WHERE (v.repo IS NULL OR v.repo = {repo}) AND i.name ~ v.images)"
         )
     return " AND ".join(conditions) or "true", params

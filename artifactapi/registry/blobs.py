@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from artifactapi.metadata import audit
 from artifactapi.metadata import blobs as rows
 from artifactapi.metadata.audit import SYSTEM, By, Event
@@ -65,7 +67,7 @@ class Blobs:
         """
         blob = await self.find(name, digest, may)
         lapsing = blob.idle is not None and blob.idle >= self._lease / 4
-        if lapsing and not await rows.renew(self._database, name, digest):
+        if lapsing and not await rows.renew(self._database, blob.image or name, digest):
             raise unknown(digest)
         return blob
 
@@ -87,6 +89,13 @@ class Blobs:
         False if it is not there to be mounted.
         """
         return await rows.mount(self._database, name, digest, source, visible)
+
+    async def mount_any(self, name: ImageName, digest: Digest, sources: Sequence[ImageName]) -> bool:
+        """The same from the first of several images that has it here, each of which may be seen."""
+        for source in sources:
+            if await self.mount(name, digest, source):
+                return True
+        return False
 
     async def delete(self, name: ImageName, digest: Digest, by: By = SYSTEM) -> None:
         """Take the blob from the image, at once; end-point 10. Raises BlobUnknown, NameUnknown, Unsupported."""

@@ -27,6 +27,11 @@ def anyone(name: ImageName) -> bool:
     return True
 
 
+def nobody(name: ImageName) -> bool:
+    """What a member is asked with: one that has become virtual itself shows nothing."""
+    return False
+
+
 class Elsewhere:
     """Goes by the repo's type. `uses` remembers what is pulled of what was fetched."""
 

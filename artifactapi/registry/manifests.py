@@ -58,8 +58,12 @@ class Manifests:
         content_type: str | None,
         tags: Sequence[Tag],
         by: By = SYSTEM,
+        others: Sequence[ImageName] = (),
     ) -> tuple[Digest, Manifest]:
         """Store it under its digest, and let `tags` and a `reference` that is one stand for it; 7a and 7b.
+
+        `others`: images that its client sees as this one. Blobs that only they have are linked: it was told that they
+        are there.
 
         Raises ManifestInvalid, ManifestBlobUnknown, DigestInvalid, NameUnknown, Denied for an immutable tag.
         """
@@ -74,6 +78,8 @@ class Manifests:
             if image is None:
                 await self._repos.require(name)  # a repo that takes no writes, or none at all
                 raise read_only(name.repo)
+            if others:
+                await link_from(transaction, name, others, manifest)
             await require_references(transaction, image, manifest)
             await rows.put(transaction, image, digest, manifest, content)
             events = await put_tags(transaction, name, image, names, digest) if names else []
@@ -150,6 +156,15 @@ def refuse_immutable(repo: Repo, tags: Sequence[str]) -> None:
 def immutable(tag: str) -> Denied:
     """The error for a tag that stays what it is."""
     return Denied(f"tag {tag!r} is immutable in this repo", {"tag": tag})
+
+
+async def link_from(transaction: Transaction, name: ImageName, others: Sequence[ImageName], manifest: Manifest) -> None:
+    """Mount what the image lacks of its blobs from the first of the others that has it here."""
+    blobs = sorted({r.digest for r in manifest.references if r.kind != "manifest"}, key=str)
+    for digest in await blob_rows.missing(transaction, name, blobs):
+        for source in others:
+            if source != name and await blob_rows.mount(transaction, name, digest, source):
+                break
 
 
 async def require_references(transaction: Transaction, image: int, manifest: Manifest) -> None:

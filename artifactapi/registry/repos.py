@@ -8,6 +8,7 @@ from artifactapi.metadata import audit
 from artifactapi.metadata import repos as rows
 from artifactapi.metadata.audit import SYSTEM, By, Event
 from artifactapi.metadata.database import Database, Transaction
+from artifactapi.metadata.members import Member
 from artifactapi.metadata.repos import Repo, Usage
 from artifactapi.oci.errors import NameUnknown, OciError, Unsupported
 from artifactapi.oci.fields import FieldInvalid, FieldsInvalid, check_object
@@ -58,10 +59,10 @@ class Repos:
         name, package_type, repo_type, settings = checked(fields)
 
         async def work(transaction: Transaction) -> Repo:
-            await require_members(transaction, settings)
             repo = await rows.create(transaction, name, package_type, repo_type, settings)
             if repo is None:
                 raise RepoExists(f"there is a repo {name!r} already", {"field": "name"})
+            await require_others(transaction, repo, settings)
             await audit.record(transaction, by, Event("repo.create", name, detail={"settings": settings}))
             return repo
 
@@ -79,10 +80,10 @@ class Repos:
             if there is None:
                 raise unknown(name)
             settings = checked_change(there, fields)
-            await require_members(transaction, {**there.settings, **settings})
             repo = await rows.change(transaction, name, settings)
             if repo is None:
                 raise unknown(name)
+            await require_others(transaction, repo, settings)
             await audit.record(transaction, by, Event("repo.change", name, detail={"settings": settings}))
             return repo
 
@@ -171,20 +172,37 @@ def check_settings(settings: object, repo_type: object, errors: list[FieldInvali
     return settings
 
 
-async def require_members(transaction: Transaction, settings: dict[str, Any]) -> None:
-    """The members that settings name are there, and none is virtual; push_to is a local one. Raises FieldsInvalid."""
-    names = [member if isinstance(member, str) else member["repo"] for member in settings.get("members") or ()]
+async def require_others(transaction: Transaction, repo: Repo, changed: dict[str, Any]) -> None:
+    """What a repo that was just written has to do with others is possible. Raises FieldsInvalid.
+
+    Afterwards, since whoever writes a repo waits for all others that do: nothing can come between.
+    """
+    errors: list[FieldInvalid] = []
+    if "members" in changed or "push_to" in changed:
+        errors += await wrong_members(transaction, repo.settings, "members" in changed)
+    for field in ("mirror_of", "hosts"):
+        taken = await rows.claimed(transaction, repo, changed.get(field) or ())
+        errors += [
+            FieldInvalid(f"settings.{field}", f"repo {other!r} stands for {name!r} already")
+            for name, other in sorted(taken.items())
+        ]
+    if errors:
+        raise FieldsInvalid(errors)
+
+
+async def wrong_members(transaction: Transaction, settings: dict[str, Any], new: bool) -> list[FieldInvalid]:
+    """What is wrong: new members have to be there, and none is virtual; push_to is a local one."""
+    names = [Member.parse(member).repo for member in settings.get("members", ())]
     types = {name: repo.repo_type for name in names if (repo := await rows.find(transaction, name)) is not None}
     errors = [
         FieldInvalid("settings.members", f"no repo {name!r} that is local or remote")
         for name in names
-        if types.get(name) not in ("local", "remote")
+        if new and types.get(name) not in ("local", "remote")
     ]
     push_to = settings.get("push_to")
     if push_to is not None and types.get(push_to) != "local":
         errors.append(FieldInvalid("settings.push_to", f"{push_to!r} is no local member"))
-    if errors:
-        raise FieldsInvalid(errors)
+    return errors
 
 
 def read_only(name: str) -> Unsupported:
