@@ -81,6 +81,17 @@ class Metrics:
         self._remaining = Gauge(
             "artifactapi_upstream_remaining", "Requests that the upstream allows for now", registry=self._registry
         )
+        self._pulls = Counter(
+            "artifactapi_remote_pulls",
+            "Answers of what an upstream has: hit, miss, or stale",
+            ("source",),
+            registry=self._registry,
+        )
+        self._saved = Counter(
+            "artifactapi_remote_saved_bytes",
+            "Bytes sent that no upstream was asked for; without those that clients got from S3",
+            registry=self._registry,
+        )
         # Finding a child by its labels costs more than counting in it.
         self._request = cache(self._latency.labels)
 
@@ -91,6 +102,12 @@ class Metrics:
             self._received.inc(received)
         if sent:
             self._sent.inc(sent)
+
+    def pulled(self, source: str, sent: int) -> None:
+        """Content of an upstream was sent; `source`: hit, miss or stale."""
+        self._pulls.labels(source).inc()
+        if source != "miss":
+            self._saved.inc(sent)
 
     def store(self, operation: str, outcome: str, seconds: float) -> None:
         """A store operation ended."""

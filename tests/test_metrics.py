@@ -38,6 +38,17 @@ def test_requests(metrics):
     assert shown[("artifactapi_sent_bytes_total",)] == 1550
 
 
+def test_pulls(metrics):
+    """What an upstream has is counted by where it came from; bytes are saved by all but misses."""
+    for source, sent in (("miss", 1000), ("hit", 1000), ("hit", 0), ("stale", 7)):
+        metrics.pulled(source, sent)
+    shown = samples(metrics)
+    assert shown["artifactapi_remote_pulls_total", "hit"] == 2
+    assert shown["artifactapi_remote_pulls_total", "miss"] == 1
+    assert shown["artifactapi_remote_pulls_total", "stale"] == 1
+    assert shown[("artifactapi_remote_saved_bytes_total",)] == 1007
+
+
 def test_store(metrics):
     """Operations of the store are counted by their name and outcome."""
     for outcome in ("ok", "ok", "StoreFull"):

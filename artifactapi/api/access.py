@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from artifactapi.metrics import Metrics
 
 log = Logger()
+LOCAL = (b"local",)
 METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
 
 
@@ -20,6 +21,9 @@ def observer(metrics: Metrics, seconds: Callable[[], float]) -> Callable[[Any], 
         took = seconds() - request.started
         method = request.method.decode("ascii", "replace") if request.method in METHODS else "OTHER"
         metrics.request(request.route, method, request.code, took, request.body.received, request.sentLength)
+        source = request.responseHeaders.getRawHeaders(b"x-artifact-source", LOCAL)[0]
+        if source != LOCAL[0]:
+            metrics.pulled(source.decode("ascii"), request.sentLength)
         log.info(
             '{client} "{method} {path}" {status} {sent} {seconds:.4f}s {request_id}{ended}',
             client=getattr(request.client, "host", "-"),
