@@ -57,6 +57,9 @@ def spawn(request, new_fleet, tmp_path) -> Iterator[Callable[[], Daemon]]:
         made = lambda **environment: fleet.spawn(**own, shutdown_grace="2", **environment)  # noqa: E731
         made.fleet = fleet
         yield made
+        fleet.kill()
+        if request.param == "s3":
+            fleet.check_balance()
 
 
 def hub(client: Client, scripted: Scripted) -> str:

@@ -23,10 +23,14 @@ class Pull:
 
 
 def pull(client: Client, path: str, **headers: str) -> Pull:
-    """A GET, until the end or until the connection is cut; blocking."""
+    """A GET, until the end or until the connection is cut, which may be before any answer; blocking."""
     with client.connect() as connection:
         connection.settimeout(60)
-        return ended(asked(connection, path, **headers), connection)
+        try:
+            received = asked(connection, path, **headers)
+        except ConnectionResetError:
+            return Pull(0, {"content-length": "-1"}, b"")
+        return ended(received, connection)
 
 
 def asked(connection: socket.socket, path: str, **headers: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Event
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
@@ -284,6 +285,29 @@ async def test_a_slow_client(client: Client, remote, shelf: Shelf):
         assert (await get(client, digest)).body == content
         right(await deferToThread(ended, received, slow), content, "miss")
     assert shelf.asked(digest) == ["GET"]
+
+
+async def test_metrics(client: Client, service, remote, shelf: Shelf):
+    """Pulls are counted by their source, and requests to upstreams by their status."""
+    digest = shelf.blob()
+    await remote()
+    for _ in range(3):
+        await get(client, digest)
+    wanted = {
+        ("artifactapi_remote_pulls_total", "miss"): 1,
+        ("artifactapi_remote_pulls_total", "hit"): 2,
+        ("artifactapi_remote_saved_bytes_total",): 2 * len(LAYER),
+        ("artifactapi_upstream_seconds_count", "blob", "200"): 1,
+    }
+
+    def counted() -> bool:
+        families = text_string_to_metric_families(service.metrics.text().decode())
+        shown = {
+            (sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples
+        }
+        return {name: shown.get(name) for name in wanted} == wanted
+
+    await until(counted)
 
 
 async def test_a_repo_that_is_deleted(client: Client, remote, shelf: Shelf, rows):
