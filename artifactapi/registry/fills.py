@@ -148,7 +148,7 @@ class Fills:
         """Let others go on with what is being fetched here: what came of it is kept. Takes STOP_SECONDS at most."""
         self._stopped = True
         deadline = self._reactor.seconds() + STOP_SECONDS
-        for arriving in self._arriving:
+        for arriving in list(self._arriving):
             arriving.stop()
         while self._arriving and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.05)
@@ -225,6 +225,8 @@ class Fills:
         """Fetch it, and keep it. Raises UpstreamError, OciError."""
         arriving = Arriving(source, key, download, offset, fill, self._reactor)
         self._arriving.add(arriving)
+        if self._stopped:
+            arriving.stop()
         beat = LoopingCall(lambda: Deferred.fromCoroutine(self._renew(key, session)))
         beat.clock = self._reactor
         beat.start(HEARTBEAT, now=False)

@@ -24,8 +24,8 @@ async def left(database, table: str, column: str) -> list[object]:
 async def test_tokens(database, collect):
     """A login goes when it expires; a token with a name is shown for a month more; others stay."""
     user = await users.create(database, "alice", None, [])
-    await tokens.login(database, Subject("user", user.id), b"login", 100, "user:alice")
-    await tokens.login(database, Subject("user", user.id), b"fresh", 86_400 * 100, "user:alice")
+    await tokens.login(database, Subject("user", user.id), None, b"login", 100, "user:alice")
+    await tokens.login(database, Subject("user", user.id), None, b"fresh", 86_400 * 100, "user:alice")
     for name, seconds in (("old", 100), ("lately", 86_400 * 20), ("for ever", None)):
         assert await tokens.create(database, name, None, name.encode(), None, seconds, "user:admin")
     await older(database, "tokens", "expires_at", 31)
