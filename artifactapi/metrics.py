@@ -71,6 +71,11 @@ class Metrics:
             "artifactapi_database_connections", "Connections of the database pool", ("state",), registry=self._registry
         )
         self._running = Gauge("artifactapi_requests_running", "Requests under way", registry=self._registry)
+        self._count_upstreams()
+        # Finding a child by its labels costs more than counting in it.
+        self._request = cache(self._latency.labels)
+
+    def _count_upstreams(self) -> None:
         self._upstream = Histogram(
             "artifactapi_upstream_seconds",
             "Requests to upstreams of remote repos, until their headers came; status is none where none came",
@@ -92,8 +97,6 @@ class Metrics:
             "Bytes sent that no upstream was asked for; without those that clients got from S3",
             registry=self._registry,
         )
-        # Finding a child by its labels costs more than counting in it.
-        self._request = cache(self._latency.labels)
 
     def request(self, route: str, method: str, status: int, seconds: float, received: int, sent: int) -> None:
         """A request ended."""
