@@ -39,7 +39,7 @@ class Issuers:
         name = fields.need("name", is_name, NAME_FORM)
         url = fields.need("url", is_issuer_url, URL_FORM)
         audience = fields.need("audience", lambda value: is_text(value, MOST_AUDIENCE), AUDIENCE_FORM)
-        keys = fields.read("jwks_url", lambda value: is_keys_url(value, url), KEYS_FORM)
+        keys = fields.read("jwks_url", lambda value: url is None or is_keys_url(value, url), KEYS_FORM)
         fields.check()
 
         async def work(transaction: Transaction) -> tuple[Issuer, Event]:
