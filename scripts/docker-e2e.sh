@@ -5,6 +5,9 @@
 # layers; each of them pulls and, where it can, runs every image. A multi-arch index goes the same ways; with Go, crane
 # and oras have their say too. OCI_REGISTRY=HOST:PORT tests a registry that already runs on this machine.
 #
+# proxies: skopeo, podman, docker and containerd's ctr pull a multi-arch image through a remote repo, a virtual one and
+# mirror addresses, and again with the upstream stopped.
+#
 # access: the clients, helm too if it is there, against a daemon with accounts. Each logs in, pushes, pulls and is refused
 # where it should be; docker comes back without its password; pushes take longer than their tokens are good for.
 #
