@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Real clients against the real daemon: scripts/docker-e2e.sh [clients|access|topology]; for root on Debian.
+# Real clients against the real daemon: scripts/docker-e2e.sh [clients|proxies|access|topology]; for root on Debian.
 #
 # clients: docker (with an engine of its own), podman, buildah and skopeo each make and push an image of several
 # layers; each of them pulls and, where it can, runs every image. A multi-arch index goes the same ways; with Go, crane
 # and oras have their say too. OCI_REGISTRY=HOST:PORT tests a registry that already runs on this machine.
+#
+# proxies: skopeo, podman, docker and containerd's ctr pull a multi-arch image through a remote repo, a virtual one and
+# mirror addresses, and again with the upstream stopped.
 #
 # access: the clients, helm too if it is there, against a daemon with accounts. Each logs in, pushes, pulls and is refused
 # where it should be; docker comes back without its password; pushes take longer than their tokens are good for.
@@ -78,17 +81,17 @@ same() {
 }
 
 case ${1:-} in
-'' | clients | access | topology) ;;
-*) die "usage: scripts/docker-e2e.sh [clients|access|topology]" ;;
+'' | clients | proxies | access | topology) ;;
+*) die "usage: scripts/docker-e2e.sh [clients|proxies|access|topology]" ;;
 esac
 PATH=$PATH:/usr/local/go/bin
 [ "$(id -u)" -eq 0 ] || die "needs root: it starts a Docker engine"
 mkdir -p "$root/.cache"
 install_programs
-[ -n "${OCI_REGISTRY:-}" ] || [ "${1:-clients}" != clients ] ||
+[ -n "${OCI_REGISTRY:-}" ] || [[ ${1:-clients} != @(clients|proxies) ]] ||
     exec "$root/scripts/with-daemon.sh" "$root/.cache/docker-e2e-daemon.log" "$0" "$@"
 
-for part in engine clients images topology access; do
+for part in engine clients proxies images topology access; do
     # shellcheck source=/dev/null  # each of them
     . "$root/scripts/e2e/$part.sh"
 done
@@ -107,6 +110,7 @@ if [ "${1:-clients}" = clients ]; then
     check_clients
     print_matrix
 fi
+[ "${1:-proxies}" != proxies ] || check_proxies
 [ "${1:-access}" != access ] || check_access
 [ "${1:-topology}" != topology ] || check_topology
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

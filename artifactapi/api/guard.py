@@ -170,7 +170,7 @@ class Guard:
         """401, with where to get a token, and for what (RFC 6750, 3)."""
         registry = self.registry(request)
         if registry is not None and wanted is not None:  # a client knows no other names than those behind it
-            wanted = wanted.replace(f":{self._policy.naming.repo_for(registry)}/", ":", 1)
+            wanted = wanted.replace(f":{self._policy.naming.repo_for(registry)}/", ":")
         realm = f"{self._outside.base(request)}/token" + (f"?ns={registry}" if registry else "")
         parts = [f'realm="{realm}"', f'service="{SERVICE}"']
         parts += [f'scope="{wanted}"'] * (wanted is not None) + [f'error="{error}"'] * (error is not None)

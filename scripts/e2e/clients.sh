@@ -7,7 +7,11 @@ configure_clients() {
     chmod 700 "$work/xdg"
     echo '{"default": [{"type": "insecureAcceptAnything"}]}' >"$work/policy.json"
     # Instead of /etc/docker/daemon.json; the ranges are those the engine takes its networks from.
-    echo '{"insecure-registries": ["172.16.0.0/12", "192.168.0.0/16"]}' >"$work/daemon.json"
+    # The mirror is a Host that stands for docker.io as soon as a repo says so.
+    cat >"$work/daemon.json" <<JSON
+{"insecure-registries": ["172.16.0.0/12", "192.168.0.0/16"],
+ "registry-mirrors": [${OCI_REGISTRY:+"\"http://$(mirror_host)\""}]}
+JSON
     echo '{}' >"$work/docker/config.json"  # podman and buildah want it once DOCKER_CONFIG is set
     cat >"$work/containers.conf" <<CONF
 [containers]

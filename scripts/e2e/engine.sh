@@ -38,6 +38,7 @@ end_leftovers() {
 clean_up() {
     local mount
     remove_topology
+    stop_upstream
     stop_engine
     end_leftovers
     awk -v below="$work/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r |

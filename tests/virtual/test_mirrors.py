@@ -141,6 +141,22 @@ async def test_with_accounts(mirror: Mirror, admin: Administrator):
     assert "?ns=" in base.headers["WWW-Authenticate"]
 
 
+async def test_a_mount_with_accounts(client: Client, admin: Administrator, hub: Admin):
+    """What a token lacks for a mount is said in the client's names too; with it the mount succeeds."""
+    await hub.change("team", hosts=["team.example"])
+    await admin.push_image("team/from", "v1", b"layer")
+    there = Mirror(client, "team.example", None, admin.header)
+    mount = f"/v2/to/blobs/uploads/?mount={digest_of(b'layer')}&from=from"
+    scopes = ["repository:to:pull,push"]
+    for expected in (401, 201):
+        query = "&".join(f"scope={scope}" for scope in scopes)
+        token = (await there.get(f"/token?service=artifactapi&{query}")).json["token"]
+        answer = await Mirror(client, "team.example", None, f"Bearer {token}").request("POST", mount)
+        assert answer.status == expected, answer.body
+        scopes = answer.headers.get("WWW-Authenticate", 'scope=""').partition('scope="')[2].partition('"')[0].split()
+        assert expected != 401 or set(scopes) == {"repository:to:pull,push", "repository:from:pull"}
+
+
 async def test_a_virtual_repo(client: Client, repos: Admin, upstream: Upstream):
     """It may stand for a registry too: images of ours go before those of the registry."""
     upstream.add_image(NAME, "v1", layer=b"theirs")

@@ -154,7 +154,7 @@ async def test_mounts(people: dict[str, Person], repos: Admin, admin: Administra
     assert await mount() == 201
     unasked = await people["pusher"].bearer(scopes[0])
     path = f"/v2/team/mine/blobs/uploads/?mount={digest_of(b'app')}&from=virtual/app"
-    assert (await unasked.request("POST", path)).status == 401  # he may, and has only to ask for it
+    assert (await unasked.request("POST", path)).status == 401  # it has only to ask for that as well
     await repos.change("virtual", rights="own")
     await admin.grant("user:virtual", "team", "push")
     there = f"/v2/team/own/blobs/uploads/?mount={digest_of(b'theirs')}&from=virtual/theirs"
