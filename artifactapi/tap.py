@@ -195,7 +195,7 @@ OPTIONS = (
     Option("allow-anonymous-push", "false", "true: while there is no account, everybody may push", yes_or_no),
     Option("external-url", "", "what clients know this daemon as; empty: as their requests say", external_url),
     Option("trusted-proxies", "", "networks whose X-Forwarded-* headers are believed, separated by commas", networks),
-    Option("token-seconds", "900", "seconds that a bearer token is good for", whole(5, 86_400)),
+    Option("token-seconds", "900", "seconds that a bearer token is good for", whole(30, 86_400)),
     Option(
         "login-attempts",
         "20",

@@ -250,7 +250,7 @@ BAD = [
     ("external-url", "https://user:s3cret@registry.example.org", "not a URL like"),
     ("trusted-proxies", "10.0.0.1/8", "not networks like 10.0.0.0/8"),
     ("trusted-proxies", "proxy.example.org", "not networks like 10.0.0.0/8"),
-    ("token-seconds", "4", "must be a whole number from 5 to 86400"),
+    ("token-seconds", "29", "must be a whole number from 30 to 86400"),
     ("login-attempts", "-1", "must be a whole number"),
     ("audit-days", "0", "must be a whole number from 1 to 36500"),
     ("secrets-dir", "a\0b", "not a directory's path"),
