@@ -421,7 +421,7 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/grants"): {"to": "user:alice", "repo": "docker-internal", "images": "x", "rights": ["pull"]},
     ("POST", "/repos"): {"name": "new", "package_type": "docker", "repo_type": "local", "settings": {}},
     ("PATCH", "/repos/other"): {"settings": {}},
-    ("POST", "/issuers"): {"name": "new", "url": "https://ci.example", "audience": "us", "jwks_url": "https://x.example"},
+    ("POST", "/issuers"): {"name": "new", "url": "https://ci.example", "audience": "us"},
     ("POST", "/identities"): {"name": "new", "issuer": "ci", "claims": {"sub": "x"}},
 }  # fmt: skip
 
