@@ -13,6 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from artifactapi import service as module
+from artifactapi.access.passwords import Passwords
 from artifactapi.config import Config
 from artifactapi.daemon import StartError
 from artifactapi.service import Artifactapi, is_loopback
@@ -188,9 +189,23 @@ async def test_an_admin_who_is_none(start: Any, config: Config, password_file: P
     assert len((await admin.get(f"{API}/grants")).json["grants"]) == 1
 
 
-async def test_replicas_that_start_together(start: Any, config: Config, password_file: Path):
-    """Each makes the administrator if it is the first, and none fails because it is not."""
+async def test_replicas_that_start_together(
+    start: Any, config: Config, password_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """All find no administrator and make him; the first does, and none fails because it is not."""
     config = replace(config, listen=EVERYWHERE, admin_password_file=password_file)
+    waiting: list[Deferred[None]] = []
+    real = Passwords.hash
+
+    async def held(self: Passwords, password: str) -> str:
+        waiting.append(Deferred())
+        if len(waiting) == 3:
+            for one in waiting:
+                one.callback(None)
+        await waiting[min(len(waiting), 3) - 1]
+        return await real(self, password)
+
+    monkeypatch.setattr(Passwords, "hash", held)
     people = await gatherResults([Deferred.fromCoroutine(start(config)) for _ in range(3)])
     for person in people:
         assert (await person.user("admin").get(f"{API}/users")).status == 200

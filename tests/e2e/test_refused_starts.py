@@ -44,7 +44,7 @@ def test_an_address_in_use(daemon: Daemon):
 )
 def test_an_address_that_is_none(daemon: Daemon, endpoint: str, why: str):
     """An endpoint that reads well and cannot be listened on."""
-    daemon.spawn("--listen", endpoint)
+    daemon.spawn("--listen", endpoint, allow_anonymous_push="true")  # or it would want an administrator first
     said = reason(daemon)
     assert said.startswith(f"cannot listen on {endpoint}: ")
     assert why in said
