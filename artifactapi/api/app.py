@@ -34,6 +34,8 @@ def guarded(endpoint: Endpoint, guard: Guard) -> Callable[..., Any]:
     """The endpoint's handler, for whoever may use it."""
 
     async def admitted(request: Request, **parts: Any) -> Response:
+        if endpoint.writes:
+            guard.refuse_foreign(request)
         await guard.admit(request, endpoint.rule, repo=endpoint.repo_of(parts))
         return await endpoint.answer(request, **parts)
 

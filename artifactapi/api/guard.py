@@ -105,6 +105,12 @@ class Guard:
         caller: Caller = request.caller
         return By(caller.actor, caller.credential, self._outside.address(request), request.request_id)
 
+    def refuse_foreign(self, request: Request) -> None:
+        """Raises Denied for what a page of another site lets a browser send: what it knows of us is not that page's."""
+        origin = request.getHeader("origin")
+        if origin is not None and origin != self._outside.base(request):
+            raise Denied("a page of another site may not do this")
+
     async def admit(self, request: Request, rule: Rule, name: ImageName | None = None, repo: str | None = None) -> None:
         """Let it in, and know who sends it. Raises Unauthorized, Denied, NameUnknown, TooManyRequests, Unavailable."""
         if rule is Rule.ANYONE:

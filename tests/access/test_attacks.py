@@ -642,3 +642,13 @@ async def test_tags_and_referrers_of_what_may_not_be_seen(admin: Administrator):
         assert len((await admin.get(path)).body) > 40
         for query in ("", "?n=1", "?last=a", "?n=0"):
             assert (await user.get(path + query)).code == "NAME_UNKNOWN"
+
+
+async def test_a_page_of_another_site(client, service):
+    """What a browser sends for a page from elsewhere changes nothing, although it can reach a daemon without accounts."""
+    fields = b'{"name": "mallory", "password": "long enough", "admin": true}'
+    for origin in ("https://evil.example", "null", f"http://127.0.0.1:{client.port + 1}"):
+        answer = await client.request("POST", "/api/v1/users", fields, Origin=origin)
+        assert (answer.status, answer.code) == (403, "DENIED"), origin
+    own = f"http://127.0.0.1:{client.port}"
+    assert (await client.request("POST", "/api/v1/users", fields, Origin=own)).status == 201
