@@ -645,7 +645,7 @@ async def test_tags_and_referrers_of_what_may_not_be_seen(admin: Administrator):
 
 
 async def test_a_page_of_another_site(client, service):
-    """What a browser sends for a page from elsewhere changes nothing, although it can reach a daemon without accounts."""
+    """What a browser sends for a page from elsewhere changes nothing, although it reaches a daemon without accounts."""
     fields = b'{"name": "mallory", "password": "long enough", "admin": true}'
     for origin in ("https://evil.example", "null", f"http://127.0.0.1:{client.port + 1}"):
         answer = await client.request("POST", "/api/v1/users", fields, Origin=origin)
