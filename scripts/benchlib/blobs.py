@@ -14,9 +14,9 @@ from benchlib.content import Content
 from benchlib.storm import wait
 
 
-def push(port: int, content: Content, *, chunked: bool = False) -> float:
+def push(port: int, content: Content, *, chunked: bool = False, name: str = NAME) -> float:
     """POST, one streamed PATCH, and a PUT without a body, as docker does; the seconds of the PUT."""
-    started = request(port, "POST", f"/v2/{NAME}/blobs/uploads/").expect(202)
+    started = request(port, "POST", f"/v2/{name}/blobs/uploads/").expect(202)
     appended = append(port, started.target, content, chunked).expect(202)
     began = time.monotonic()
     request(port, "PUT", with_digest(appended.target, content.digest)).expect(201)
@@ -43,13 +43,13 @@ def push_bytes(port: int, data: bytes) -> str:
     return digest
 
 
-def pull(port: int, digest: str, times: int = 1, *, redirected: bool = False) -> None:
+def pull(port: int, digest: str, times: int = 1, *, redirected: bool = False, name: str = NAME) -> None:
     """Pull a blob over so many connections at once, and drop what comes."""
     buffer = bytearray(MIB)
     ask = ask_redirected if redirected else ask_registry
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         for _ in range(times):
-            connection = stack.enter_context(ask(port, digest))
+            connection = stack.enter_context(ask(port, digest, name))
             selector.register(connection, selectors.EVENT_READ, [read_head(connection).expect(200).length])
         while selector.get_map():
             for key, _ in wait(selector):
@@ -62,13 +62,13 @@ def pull(port: int, digest: str, times: int = 1, *, redirected: bool = False) ->
                     raise BenchError(f"pull: {key.data[0]} bytes are missing")
 
 
-def ask_registry(port: int, digest: str) -> socket.socket:
-    return connect(port, "GET", f"/v2/{NAME}/blobs/{digest}")
+def ask_registry(port: int, digest: str, name: str = NAME) -> socket.socket:
+    return connect(port, "GET", f"/v2/{name}/blobs/{digest}")
 
 
-def ask_redirected(port: int, digest: str) -> socket.socket:
+def ask_redirected(port: int, digest: str, name: str = NAME) -> socket.socket:
     """Ask the registry, then the server that it sends us to."""
-    with ask_registry(port, digest) as connection:
+    with ask_registry(port, digest, name) as connection:
         location = urlsplit(read_head(connection).expect(307).headers["Location"])
     assert location.port is not None
     return connect(location.port, "GET", f"{location.path}?{location.query}")
