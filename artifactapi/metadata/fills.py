@@ -17,7 +17,7 @@ async def take(db: Queryable, name: ImageName, digest: Digest, session: UUID, se
     row = await db.one(
         """INSERT INTO fills (repo_id, image, digest, session_id, lease_until)
            SELECT id, %(image)s, %(digest)s, %(session)s, now() + make_interval(secs => %(seconds)s)
-           FROM repos WHERE name = %(repo)s
+           FROM repos WHERE name = %(repo)s FOR KEY SHARE
            ON CONFLICT (repo_id, image, digest) DO UPDATE SET lease_until = excluded.lease_until
            WHERE fills.lease_until < now() RETURNING session_id""",
         {**_key(name, digest), "session": str(session), "seconds": seconds},
