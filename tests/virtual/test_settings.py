@@ -68,7 +68,7 @@ async def test_settings_of_other_repos(repos: Admin):
 async def test_two_repos_for_one_registry(repos: Admin, first, second):
     """One repo may stand for it, whichever way it is named; as soon as it does not, another may."""
     await repos.change("hub", **{first: ["docker.io", "mirror.example"]})
-    changed = await repos.try_to_change("virtual", **{second: ["quay.io", "docker.io"]})
+    changed = await repos.try_to_change("virtual", **{second: ["registry.example", "docker.io"]})
     assert fields_of(changed) == {f"settings.{second}": "repo 'hub' stands for 'docker.io' already"}
     made = await repos.try_to_create("another", "local", **{second: ["mirror.example"]})
     assert "'hub'" in fields_of(made)[f"settings.{second}"]
