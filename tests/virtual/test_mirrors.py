@@ -105,7 +105,9 @@ async def test_pushes(client: Client, hub: Admin):
     assert refused.status == 405
 
 
-@pytest.mark.parametrize(("host", "namespace"), [("other.example", None), (None, "registry.example"), ("mirror.example", "x")])
+@pytest.mark.parametrize(
+    ("host", "namespace"), [("other.example", None), (None, "mirror.test"), ("mirror.example", "x")]
+)
 async def test_unknown_registries(client: Client, hub: Admin, host, namespace):
     """A registry that no repo stands for is none: the name is that of a repo here, and nothing says otherwise."""
     await client.push_image("team/app", "v1", b"ours")
