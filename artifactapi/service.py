@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -155,12 +156,19 @@ class Artifactapi(Daemon):
         metrics.watch_running(lambda: len(site.active))
         await self._listen(site, health)
 
+    @cached_property
+    def _connections(self) -> Connections:
+        """Those to other servers, of issuers and of upstreams."""
+        made = Connections(self._reactor)
+        self._stops.append(made.close)
+        return made
+
     def access(self, database: Database) -> Access:
         """Access control over these rows."""
         config = self.config
         everybody = without_accounts(is_loopback(config.listen), config.allow_anonymous_push)
         threads = self._start_threads("passwords", passwords.AT_ONCE)
-        return Access.over(database, threads, everybody, config.login_attempts, config.token_seconds, self._reactor)
+        return Access.over(database, threads, everybody, config.login_attempts, config.token_seconds, self._connections)
 
     async def _start_access(self, database: Database) -> Access:
         config, access = self.config, self.access(database)
@@ -185,12 +193,12 @@ class Artifactapi(Daemon):
 
     def _start_elsewhere(self, parts: Parts) -> Elsewhere:
         """What is asked where a repo is not local."""
-        uses, connections = Uses(parts.database, self._reactor), Connections(self._reactor)
+        uses = Uses(parts.database, self._reactor)
         uses.start()
-        secrets, hashing = Secrets(self.config.secrets_dir), parts.hashing
-        upstreams = Upstreams(connections, secrets, hashing, parts.metrics.upstream, self._reactor)
+        passwords_of, hashing = Secrets(self.config.secrets_dir), parts.hashing
+        upstreams = Upstreams(self._connections, passwords_of, hashing, parts.metrics.upstream, self._reactor)
         fills = Fills(parts.database, parts.store, Uploads(parts.database, parts.store, hashing), self._reactor)
-        self._stops += [connections.close, uses.stop, fills.stop]
+        self._stops += [uses.stop, fills.stop]
         return Elsewhere(Remote(parts.database, hashing, upstreams, fills, self._reactor), uses)
 
     def collector(self, parts: Parts) -> Collector:

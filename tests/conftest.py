@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,11 @@ import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 
 from artifactapi.config import Config, RepoSpec
 from artifactapi.embedded import EmbeddedPostgres
+from artifactapi.logs import text_observer
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate
 from artifactapi.objects.bucket import Bucket, Location
@@ -26,7 +29,9 @@ from artifactapi.service import Artifactapi
 from artifactapi.threads import Threads
 from tests.client import Client
 from tests.daemon import Daemon
+from tests.onlooker import Onlooker
 from tests.seaweed import BUCKET, CREDENTIALS, Seaweed
+from tests.upstream.scripted import Scripted
 
 NUMBERS = itertools.count(1)
 
@@ -112,6 +117,24 @@ def dsn(postgres: str, template: str, emptied: tuple[list[str], str]) -> Iterato
         statement(postgres, f"DROP DATABASE {name} WITH (FORCE)")
     else:
         spare.append(name)
+
+
+@pytest.fixture
+def onlooker(dsn: str) -> Iterator[Onlooker]:
+    """An onlooker of the test's database."""
+    made = Onlooker(dsn)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def log_text() -> Iterator[io.StringIO]:
+    """The log of the test."""
+    text = io.StringIO()
+    observer = text_observer(text)
+    globalLogPublisher.addObserver(observer)
+    yield text
+    globalLogPublisher.removeObserver(observer)
 
 
 @pytest_twisted.async_yield_fixture
@@ -226,6 +249,14 @@ async def service(config: Config):
     await running.start()
     yield running
     await running.stopService()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    """An upstream that does what the test tells it."""
+    server = Scripted()
+    yield server
+    server.close()
 
 
 @pytest.fixture

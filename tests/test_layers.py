@@ -64,7 +64,7 @@ def test_imports_go_one_way(path: Path) -> None:
         ("txpostgres", {"metadata/database.py"}),
         ("psycopg2", {"metadata/database.py", "embedded/database.py"}),
         ("twisted.internet.threads", {"threads.py"}),
-        ("treq", {"access/fetch.py", "upstream/connections.py"}),
+        ("treq", {"upstream/connections.py"}),
     ],
 )
 def test_each_library_has_its_place(library: str, owners: set[str]) -> None:
@@ -72,7 +72,7 @@ def test_each_library_has_its_place(library: str, owners: set[str]) -> None:
     assert users_of(library) == owners
 
 
-@pytest.mark.parametrize(("library", "clients"), [("klein", ()), ("twisted.web", ("access/fetch.py", "upstream/"))])
+@pytest.mark.parametrize(("library", "clients"), [("klein", ()), ("twisted.web", ("upstream/",))])
 def test_http_is_the_apis(library: str, clients: tuple[str, ...]) -> None:
     """The api alone serves HTTP."""
     users = users_of(library)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from artifactapi.access.administered import Changes
 from artifactapi.access.attempts import Attempts
@@ -24,6 +23,7 @@ from artifactapi.access.tokens import Tokens
 from artifactapi.access.users import Users
 from artifactapi.metadata.database import Database
 from artifactapi.threads import Threads
+from artifactapi.upstream.connections import Connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,17 @@ class Access:
 
     @classmethod
     def over(
-        cls, database: Database, threads: Threads, without_accounts: Layer, attempts: int, seconds: int, reactor: Any
+        cls,
+        database: Database,
+        threads: Threads,
+        without_accounts: Layer,
+        attempts: int,
+        seconds: int,
+        connections: Connections,
     ) -> Access:
         """`without_accounts`: what everybody may while there is no account; `attempts`: failed logins of an account in
-        a quarter of an hour; `seconds`: how long a bearer token is good for."""
-        policy, signer = Policy(database, without_accounts, reactor), Signer(database)
+        a quarter of an hour; `seconds`: how long a bearer token is good for; `connections`: to issuers."""
+        policy, signer = Policy(database, without_accounts, connections.reactor), Signer(database)
         policy.follow(signer.refresh)
         changes, passwords, counted = Changes(database, policy), Passwords(threads), Attempts(database, attempts)
         login = Login(database, policy, signer, passwords, counted)
@@ -58,7 +64,7 @@ class Access:
             signer,
             login,
             tickets,
-            Exchange(database, tickets, counted, Jwks(Discovery(reactor).read)),
+            Exchange(database, tickets, counted, Jwks(Discovery(connections).read)),
             Issuers(database, changes),
             Identities(database, changes),
             Users(database, passwords, changes),

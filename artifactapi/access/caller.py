@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from artifactapi.access.rights import EVERYTHING, Layer, Right
+from artifactapi.access.rights import Layer, Right
 from artifactapi.metadata.visible import Visible
 from artifactapi.oci.names import ImageName
 
@@ -61,7 +61,3 @@ def pulled(layers: tuple[Layer, ...]) -> Visible:
     """What may be pulled by a grant of each layer; a layer with everything in it says nothing."""
     pulls = (tuple((g.repo, g.images) for g in layer if Right.PULL in g.rights) for layer in layers)
     return tuple(layer for layer in pulls if (None, "*") not in layer)
-
-
-SYSTEM = Caller("system", "none", ((EVERYTHING,),))
-"""The daemon itself, and whoever uses its command line."""

@@ -37,6 +37,7 @@ class Policy:
         self._principals: dict[Subject, Principal | None] = {}
         self.version = 0
         self._turn = DeferredLock()
+        self._blind = False  # whether the last look saw nothing: said once, not every second
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._loop.clock = reactor
         self._watchers: list[Callable[[], None]] = []
@@ -138,8 +139,11 @@ class Policy:
     async def _look(self) -> None:
         try:
             await self.refresh()
-        except OciError:
-            pass  # nobody gets an answer without the database either
+            self._blind = False
+        except OciError as error:  # nobody gets an answer without the database either
+            if not self._blind:
+                log.warn("who may what cannot be read now: {error}", error=error.message)
+            self._blind = True
         except Exception:  # LoopingCall would end with its first error
             log.failure("the copy of who may what cannot be read again")
 

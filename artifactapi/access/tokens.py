@@ -12,12 +12,12 @@ from artifactapi.metadata import users as user_rows
 from artifactapi.metadata.audit import By, Event
 from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.tokens import Token
-from artifactapi.oci.errors import NameInvalid
-from artifactapi.oci.fields import Fields
+from artifactapi.oci.fields import Fields, is_list, is_whole
 from artifactapi.oci.globs import is_image_glob
-from artifactapi.oci.names import parse_repo_name
+from artifactapi.oci.names import is_repo_name
 
 MOST_SECONDS = 10 * 366 * 86_400
+
 MOST_ENTRIES = 100
 SCOPE_FORM = f'a list of 1 to {MOST_ENTRIES} entries like {{"repo": "r", "images": "team/*", "rights": ["pull"]}}'
 
@@ -56,7 +56,11 @@ class Tokens:
         fields = Fields(given, ("name", "user", "expires_in", "scope"))
         name = fields.need("name", is_name, NAME_FORM)
         user = fields.read("user", is_name, NAME_FORM)
-        seconds = fields.read("expires_in", is_seconds, f"a whole number of seconds, at most {MOST_SECONDS}")
+        seconds = fields.read(
+            "expires_in",
+            lambda value: is_whole(value, 1, MOST_SECONDS),
+            f"a whole number of seconds, at most {MOST_SECONDS}",
+        )
         scope = fields.read("scope", is_scope, SCOPE_FORM)
         fields.check()
         secret = new_secret()
@@ -89,14 +93,9 @@ class Tokens:
         await self._changes.make(by, work)
 
 
-def is_seconds(value: object) -> bool:
-    """Whether it may be a time to live."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_SECONDS
-
-
 def is_scope(value: object) -> bool:
     """Whether it may be what a token is limited to."""
-    return isinstance(value, list) and 0 < len(value) <= MOST_ENTRIES and all(map(is_entry, value))
+    return is_list(value, is_entry, MOST_ENTRIES, 1)
 
 
 def is_entry(entry: Any) -> bool:
@@ -112,17 +111,12 @@ def is_entry(entry: Any) -> bool:
 
 def is_repo(value: object) -> bool:
     """Whether it may be a repo's name, or * for all."""
-    if value == "*":
-        return True
-    try:
-        return isinstance(value, str) and parse_repo_name(value) == value
-    except NameInvalid:
-        return False
+    return value == "*" or is_repo_name(value)
 
 
 def are_rights(value: object) -> bool:
     """Whether it is a list of rights."""
-    return isinstance(value, list) and 0 < len(value) <= len(Right) and all(right in list(Right) for right in value)
+    return is_list(value, lambda right: right in list(Right), len(Right), 1)
 
 
 def unknown(token: int) -> Unknown:

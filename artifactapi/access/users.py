@@ -14,7 +14,7 @@ from artifactapi.metadata import users as rows
 from artifactapi.metadata.audit import By, Event
 from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.users import User
-from artifactapi.oci.fields import Fields
+from artifactapi.oci.fields import Fields, is_list
 
 MOST_GROUPS = 100
 GROUPS_FORM = f"a list of at most {MOST_GROUPS} names"
@@ -131,7 +131,7 @@ def new_password(fields: Fields) -> str | None:
 
 def are_groups(value: object) -> bool:
     """Whether it is a list of groups."""
-    return isinstance(value, list) and len(value) <= MOST_GROUPS and all(map(is_name, value))
+    return is_list(value, is_name, MOST_GROUPS)
 
 
 def is_bool(value: object) -> bool:

@@ -7,13 +7,12 @@ from typing import Any
 
 from klein import Response
 
-from artifactapi.api import numbers
+from artifactapi.api import pages
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Rule
-from artifactapi.api.repos import known
+from artifactapi.api.parameters import argument, known
 from artifactapi.api.responses import rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.metadata import audit
 from artifactapi.metadata.audit import EQUAL, Entry, Filter
 from artifactapi.metadata.database import Database
@@ -36,12 +35,12 @@ class AuditRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET: a page of entries, newest first; ?actor=&action=&repo=&image=&tag=&digest= and ?since=&until=."""
-        before, count = numbers.page(request)
+        before, count = pages.by_number(request)
         given = {name: argument(request, name.encode()) or None for name in (*EQUAL, *TIMES)}
         wanted: dict[str, Any] = {name: known(value) for name in EQUAL if (value := given[name]) is not None}
         wanted |= {name: time(name, value) for name in TIMES if (value := given[name]) is not None}
         entries = await audit.listing(self._database, Filter(**wanted), before, count + 1)
-        return numbers.listing(PATH, "entries", list(map(to_json, entries)), count, "id", **given)
+        return pages.listing(PATH, "entries", list(map(to_json, entries)), count, "id", **given)
 
 
 def time(name: str, text: str) -> datetime:

@@ -16,7 +16,7 @@ from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import BadGateway, Denied, GatewayTimeout, TooManyRequests
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.ranges import parse_range
-from artifactapi.registry.blobs import unknown
+from artifactapi.registry import absent
 from artifactapi.registry.registry import Registry
 from artifactapi.shield import detached
 
@@ -53,7 +53,7 @@ class BlobRoutes:
             return await self._blobs.promise(name, digest, may)
         except (BadGateway, GatewayTimeout, TooManyRequests, Denied):
             if self._guard.is_for_writing(request):  # a push asks whether it can save an upload: it goes on without
-                raise unknown(digest) from None
+                raise absent.blob(digest) from None
             raise
 
     async def delete(self, request: Request, name: ImageName, reference: str) -> Response:

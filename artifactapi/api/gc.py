@@ -11,10 +11,10 @@ from twisted.logger import Logger
 
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Rule
+from artifactapi.api.parameters import flag
 from artifactapi.api.responses import json_response, rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
-from artifactapi.oci.errors import BadRequest, OciError
+from artifactapi.oci.errors import OciError
 from artifactapi.shield import detached
 
 PATH = "/api/v1/gc"
@@ -66,10 +66,7 @@ class GcRoutes:
 
     async def run(self, request: Request) -> Response:
         """POST: a run now; with ?dry_run=true, what it would take."""
-        dry_run = argument(request, b"dry_run")
-        if dry_run not in (None, "true", "false"):
-            raise BadRequest("dry_run must be true or false", {"parameter": "dry_run"})
-        if dry_run == "true":
+        if flag(request, "dry_run"):
             return json_response(200, {"due": [asdict(due) for due in await self._collector.preview(SHOWN_DUE)]})
         run = await self._collector.start()
         if run is None:

@@ -8,13 +8,12 @@ from klein import Response
 
 from artifactapi.access.grants import Grants, unknown
 from artifactapi.access.rights import Right
-from artifactapi.api import numbers
+from artifactapi.api import pages
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Guard, Rule
-from artifactapi.api.repos import json_body, known
+from artifactapi.api.parameters import argument, json_body, known
 from artifactapi.api.responses import json_response, respond, rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.metadata.grants import Granted
 
 PATH = "/api/v1/grants"
@@ -39,13 +38,13 @@ class GrantRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET: a page of grants; ?repo= those on a repo, ?to= those to somebody."""
-        last, count = numbers.page(request)
+        last, count = pages.by_number(request)
         repo, to = argument(request, b"repo"), argument(request, b"to")
         self._require(request, repo)
         found = await self._grants.listing(
             last or 0, count + 1, known(repo) if repo else None, known(to) if to else None
         )
-        return numbers.listing(PATH, "grants", list(map(to_json, found)), count, repo=repo, to=to)
+        return pages.listing(PATH, "grants", list(map(to_json, found)), count, repo=repo, to=to)
 
     async def create(self, request: Request) -> Response:
         """POST: a new grant."""
@@ -68,7 +67,7 @@ class GrantRoutes:
     async def _find(self, request: Request, grant: str) -> Granted:
         if request.caller.repos(Right.ADMIN) == []:
             self._require(request, None)  # who administers nothing does not learn which there are
-        found = await self._grants.read(numbers.number(grant))
+        found = await self._grants.read(pages.number(grant))
         if not request.caller.may_repo(Right.ADMIN, None if found.repo == "*" else found.repo):
             raise unknown(found.id)  # nor, who administers a repo, which there are on others
         return found

@@ -45,10 +45,8 @@ class Guard:
         """Who sends it. Raises Unauthorized, TooManyRequests, Unavailable."""
         authorization = request.requestHeaders.getRawHeaders(b"authorization")
         if not authorization:
-            caller = self._policy.anonymous
-        else:
-            caller = self._login.known(authorization[0]) or await self._identify(request, authorization[0])
-        return caller
+            return self._policy.anonymous
+        return self._login.known(authorization[0]) or await self._identify(request, authorization[0])
 
     async def _identify(self, request: Request, authorization: bytes) -> Caller:
         try:

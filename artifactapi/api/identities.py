@@ -7,15 +7,13 @@ from typing import Any
 from klein import Response
 
 from artifactapi.access.identities import Identities
-from artifactapi.api import numbers
+from artifactapi.api import pages
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Guard, Rule
-from artifactapi.api.repos import json_body, known
+from artifactapi.api.parameters import json_body, known
 from artifactapi.api.responses import json_response, respond, rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.metadata.issuers import Identity
-from artifactapi.oci.ranges import parse_page
 
 PATH = "/api/v1/identities"
 
@@ -39,9 +37,9 @@ class IdentityRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET: a page of identities."""
-        page = parse_page(argument(request, b"n"), argument(request, b"last"), numbers.DEFAULT, numbers.MOST)
-        found = await self._identities.listing(known(page.last), page.count + 1)
-        return numbers.listing(PATH, "identities", list(map(to_json, found)), page.count, by="name")
+        page = pages.by_name(request)
+        found = await self._identities.listing(page.last, page.count + 1)
+        return pages.listing(PATH, "identities", list(map(to_json, found)), page.count, "name")
 
     async def create(self, request: Request) -> Response:
         """POST: a new identity."""

@@ -7,10 +7,9 @@ from klein import Response
 from artifactapi.access.keys import Keys
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Guard, Rule
+from artifactapi.api.parameters import flag
 from artifactapi.api.responses import json_response, rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
-from artifactapi.oci.errors import BadRequest
 
 PATH = "/api/v1/keys"
 
@@ -37,7 +36,4 @@ class KeyRoutes:
 
     async def rotate(self, request: Request) -> Response:
         """POST: a new one signs from now on. With ?revoke=true no other is believed, and everybody logs in again."""
-        revoke = argument(request, b"revoke")
-        if revoke not in (None, "true", "false"):
-            raise BadRequest("revoke must be true or false", {"parameter": "revoke"})
-        return json_response(201, {"id": await self._keys.rotate(revoke == "true", self._guard.by(request))})
+        return json_response(201, {"id": await self._keys.rotate(flag(request, "revoke"), self._guard.by(request))})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from klein import Response
 
 from artifactapi.api.guard import Guard
+from artifactapi.api.parameters import argument
 from artifactapi.api.responses import json_response, next_link, respond
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.metadata.tags import Listing
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import PaginationInvalid

@@ -25,9 +25,8 @@ class Outside:
         """The client's address: X-Forwarded-For is believed as far as proxies of ours have written it."""
         address = getattr(request.client, "host", None) or "local"
         lines = request.requestHeaders.getRawHeaders(b"x-forwarded-for", []) if self._is_proxy(address) else []
-        hops = (
-            b",".join(lines).decode("ascii", "replace").split(",")[-HOPS:]
-        )  # each proxy may begin a line of its own (RFC 9110, 5.3)
+        # Each proxy may begin a line of its own (RFC 9110, 5.3).
+        hops = b",".join(lines).decode("ascii", "replace").split(",")[-HOPS:]
         while hops and self._is_proxy(address) and is_address(hop := hops.pop().strip()):
             address = hop
         return address

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from klein import Response
 
 from artifactapi.access.rights import Right
+from artifactapi.api import pages
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Guard, Rule
-from artifactapi.api.responses import json_response, next_link, respond, rfc3339
+from artifactapi.api.parameters import flag, json_body, known
+from artifactapi.api.responses import json_response, respond, rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.metadata.repos import Repo, Usage
-from artifactapi.oci.errors import BadRequest, BodyTooLarge
-from artifactapi.oci.ranges import parse_page
 from artifactapi.registry.registry import Registry
 
-MOST_BYTES = 1024 * 1024
 PATH = "/api/v1/repos"
 # What a virtual repo shows, who is told a secret, and for which registry a repo stands.
 BEYOND = {"members", "rights", "upstream", "realms", "username", "password_secret", "mirror_of", "hosts"}
@@ -44,13 +41,9 @@ class RepoRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET: a page of the repos that the caller administers."""
-        page = parse_page(argument(request, b"n"), argument(request, b"last"), 100, 1000)
-        administered = request.caller.repos(Right.ADMIN)
-        repos = await self._repos.listing(page.last.replace("\0", ""), page.count + 1, administered)
-        shown = [to_json(repo, usage) for repo, usage in repos[: page.count]]
-        more = len(repos) > page.count and page.count > 0
-        headers = next_link(PATH, n=page.count, last=shown[-1]["name"]) if more else {}
-        return json_response(200, {"repos": shown}, headers)
+        page = pages.by_name(request)
+        found = await self._repos.listing(page.last, page.count + 1, request.caller.repos(Right.ADMIN))
+        return pages.listing(PATH, "repos", [to_json(*each) for each in found], page.count, "name")
 
     async def create(self, request: Request) -> Response:
         """POST: a new repo."""
@@ -73,32 +66,15 @@ class RepoRoutes:
 
     async def delete(self, request: Request, repo: str) -> Response:
         """DELETE, with ?force=true even if it holds something."""
-        force = argument(request, b"force")
-        if force not in (None, "true", "false"):
-            raise BadRequest("force must be true or false", {"parameter": "force"})
-        await self._repos.delete(known(repo), force == "true", self._guard.by(request))
+        await self._repos.delete(known(repo), flag(request, "force"), self._guard.by(request))
         await self._guard.refresh()
         return respond(204)
-
-
-def known(name: str) -> str:
-    """A name the database can be asked for; no repo has a NUL in its name."""
-    return name.replace("\0", "�")
 
 
 def reaches_beyond(fields: object) -> bool:
     """Whether a change of a repo concerns what is in others, or all who use this registry."""
     settings = fields.get("settings") if isinstance(fields, dict) else None
     return isinstance(settings, dict) and not BEYOND.isdisjoint(settings)
-
-
-async def json_body(request: Request) -> Any:
-    """The request's JSON. Raises BadRequest, BodyTooLarge."""
-    body = await request.body.read_all(MOST_BYTES, BodyTooLarge(f"the body has more than {MOST_BYTES} bytes"))
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise BadRequest("the body is not valid JSON") from None
 
 
 def to_json(repo: Repo, usage: Usage) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from typing import Any
 from klein import Response
 
 from artifactapi.access.tokens import Tokens
-from artifactapi.api import numbers
+from artifactapi.api import pages
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Guard, Rule
-from artifactapi.api.repos import json_body, known
+from artifactapi.api.parameters import argument, json_body, known
 from artifactapi.api.responses import json_response, respond, rfc3339
 from artifactapi.api.site import Request
 from artifactapi.api.token import NO_STORE
-from artifactapi.api.uploads import argument
 from artifactapi.metadata.tokens import Token
 
 PATH = "/api/v1/tokens"
@@ -40,10 +39,10 @@ class TokenListRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET: a page of tokens; ?user= those of a user."""
-        last, count = numbers.page(request)
+        last, count = pages.by_number(request)
         user = argument(request, b"user")
         found = await self._tokens.listing(last or 0, count + 1, known(user) if user else None)
-        return numbers.listing(PATH, "tokens", list(map(to_json, found)), count, user=user)
+        return pages.listing(PATH, "tokens", list(map(to_json, found)), count, user=user)
 
     async def create(self, request: Request) -> Response:
         """POST: a new token. This is the only answer with its secret."""
@@ -53,11 +52,11 @@ class TokenListRoutes:
 
     async def read(self, request: Request, token: str) -> Response:
         """GET one."""
-        return json_response(200, to_json(await self._tokens.read(numbers.number(token))))
+        return json_response(200, to_json(await self._tokens.read(pages.number(token))))
 
     async def delete(self, request: Request, token: str) -> Response:
         """DELETE: revoke it."""
-        await self._tokens.delete(numbers.number(token), self._guard.by(request))
+        await self._tokens.delete(pages.number(token), self._guard.by(request))
         return respond(204)
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from klein import Response
 
 from artifactapi.api.guard import Guard
+from artifactapi.api.parameters import argument
 from artifactapi.api.responses import respond
 from artifactapi.api.site import Request
 from artifactapi.metadata.uploads import Session
@@ -66,12 +67,6 @@ class UploadRoutes:
         """DELETE: forget it."""
         await self._uploads.cancel(name, parse_upload_id(reference))
         return respond(204)
-
-
-def argument(request: Request, key: bytes) -> str | None:
-    """The last value of a query parameter."""
-    values = request.args.get(key)
-    return values[-1].decode("utf-8", "replace") if values else None
 
 
 def algorithm(request: Request) -> str:

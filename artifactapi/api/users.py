@@ -8,15 +8,13 @@ from klein import Response
 
 from artifactapi.access.caller import Caller
 from artifactapi.access.users import Users
-from artifactapi.api import numbers
+from artifactapi.api import pages
 from artifactapi.api.endpoint import READS, Endpoint
 from artifactapi.api.guard import Guard, Rule
-from artifactapi.api.repos import json_body, known
+from artifactapi.api.parameters import json_body, known
 from artifactapi.api.responses import json_response, respond, rfc3339
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.metadata.users import User
-from artifactapi.oci.ranges import parse_page
 
 PATH = "/api/v1/users"
 
@@ -48,9 +46,9 @@ class UserRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET: a page of users."""
-        page = parse_page(argument(request, b"n"), argument(request, b"last"), numbers.DEFAULT, numbers.MOST)
-        found = await self._users.listing(known(page.last), page.count + 1)
-        return numbers.listing(PATH, "users", list(map(to_json, found)), page.count, by="name")
+        page = pages.by_name(request)
+        found = await self._users.listing(page.last, page.count + 1)
+        return pages.listing(PATH, "users", list(map(to_json, found)), page.count, "name")
 
     async def create(self, request: Request) -> Response:
         """POST: a new user."""

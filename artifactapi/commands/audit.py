@@ -6,7 +6,7 @@ from argparse import Namespace
 from datetime import datetime
 
 from artifactapi.api.audit import TIMES, time, to_json
-from artifactapi.api.numbers import number
+from artifactapi.api.pages import number
 from artifactapi.commands.arguments import Parser, complete, text, typed
 from artifactapi.commands.desk import Deed, Desk
 from artifactapi.commands.output import Entry

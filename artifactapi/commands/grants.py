@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from artifactapi.api.grants import to_json
-from artifactapi.api.numbers import number
+from artifactapi.api.pages import number
 from artifactapi.commands.arguments import Parser, Verbs, text, typed
 from artifactapi.commands.desk import Deed, Desk, every
 from artifactapi.commands.output import columns

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from operator import attrgetter
 
 from artifactapi.api.identities import to_json
 from artifactapi.commands import rights
 from artifactapi.commands.arguments import Parser, Verbs, text, typed
-from artifactapi.commands.desk import Deed, Desk, every
-from artifactapi.commands.output import columns
+from artifactapi.commands.desk import Deed, Desk, deletion_of, listing_of
 
 
 def declare(parser: Parser) -> None:
@@ -27,8 +27,16 @@ def declare(parser: Parser) -> None:
         help="what they must claim, like repository=octo-org/octo-repo; all of them, if there are several",
     )
     rights.add_arguments(adding)
-    verbs.add("list", "show all identities", listing)
-    deleting = verbs.add("delete", "forget an identity, with its grants", delete)
+    verbs.add(
+        "list",
+        "show all identities",
+        listing_of("identity", attrgetter("identities"), to_json, "issuer", "claims", "created_at"),
+    )
+    deleting = verbs.add(
+        "delete",
+        "forget an identity, with its grants",
+        deletion_of(attrgetter("identities"), "identity {} was deleted"),
+    )
     deleting.add_argument("name", type=typed(text))
 
 
@@ -53,23 +61,3 @@ def add(given: Namespace) -> Deed:
         desk.output.say("created", f"identity {identity.name} may {shown}", **to_json(identity))
 
     return create
-
-
-def listing(given: Namespace) -> Deed:
-    """All identities."""
-
-    async def show(desk: Desk) -> None:
-        identities = await every(desk.access.identities.listing, "", lambda identity: identity.name)
-        desk.output.show("identity", list(map(to_json, identities)), columns("name", "issuer", "claims", "created_at"))
-
-    return show
-
-
-def delete(given: Namespace) -> Deed:
-    """An identity less."""
-
-    async def work(desk: Desk) -> None:
-        await desk.access.identities.delete(given.name, desk.by)
-        desk.output.say("deleted", f"identity {given.name} was deleted", name=given.name)
-
-    return work

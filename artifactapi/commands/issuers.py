@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from operator import attrgetter
 
 from artifactapi.api.issuers import to_json
 from artifactapi.commands.arguments import Parser, Verbs, text, typed
-from artifactapi.commands.desk import Deed, Desk, every
-from artifactapi.commands.output import columns
+from artifactapi.commands.desk import Deed, Desk, deletion_of, listing_of
 
 
 def declare(parser: Parser) -> None:
@@ -18,8 +18,16 @@ def declare(parser: Parser) -> None:
     adding.add_argument("url", type=typed(text), help="what its tokens have as their iss")
     adding.add_argument("audience", type=typed(text), help="what they must have as their aud")
     adding.add_argument("--jwks-url", type=typed(text), metavar="URL", help="where its keys are; else as itself says")
-    verbs.add("list", "show all issuers", listing)
-    deleting = verbs.add("delete", "believe it no more: its identities go, with their grants", delete)
+    verbs.add(
+        "list",
+        "show all issuers",
+        listing_of("issuer", attrgetter("issuers"), to_json, "url", "audience", "jwks_url", "created_at"),
+    )
+    deleting = verbs.add(
+        "delete",
+        "believe it no more: its identities go, with their grants",
+        deletion_of(attrgetter("issuers"), "tokens of {} are no longer believed"),
+    )
     deleting.add_argument("name", type=typed(text))
 
 
@@ -32,24 +40,3 @@ def add(given: Namespace) -> Deed:
         desk.output.say("created", f"tokens of {issuer.url} are believed", **to_json(issuer))
 
     return create
-
-
-def listing(given: Namespace) -> Deed:
-    """All issuers."""
-
-    async def show(desk: Desk) -> None:
-        issuers = await every(desk.access.issuers.listing, "", lambda issuer: issuer.name)
-        names = ("name", "url", "audience", "jwks_url", "created_at")
-        desk.output.show("issuer", list(map(to_json, issuers)), columns(*names))
-
-    return show
-
-
-def delete(given: Namespace) -> Deed:
-    """An issuer less."""
-
-    async def work(desk: Desk) -> None:
-        await desk.access.issuers.delete(given.name, desk.by)
-        desk.output.say("deleted", f"tokens of {given.name} are no longer believed", name=given.name)
-
-    return work

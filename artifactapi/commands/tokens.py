@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 
-from artifactapi.api.numbers import number
+from artifactapi.api.pages import number
 from artifactapi.api.tokens import to_json
 from artifactapi.commands import rights
 from artifactapi.commands.arguments import Parser, Verbs, text, typed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from operator import attrgetter
 from typing import Any
 
 from artifactapi.api.users import to_json
 from artifactapi.commands.arguments import Parser, Verbs, text, typed
-from artifactapi.commands.desk import Deed, Desk, every
-from artifactapi.commands.output import columns
+from artifactapi.commands.desk import Deed, Desk, deletion_of, listing_of
 from artifactapi.commands.password import add_arguments, new_password
 from artifactapi.metadata.users import User
 
@@ -21,7 +21,9 @@ def declare(parser: Parser) -> None:
     adding.add_argument("--admin", action="store_true", help="who administers everything")
     adding.add_argument("--group", dest="groups", action="append", help="a group; may be given again")
     add_arguments(adding, ask=True)
-    verbs.add("list", "show all users", listing)
+    verbs.add(
+        "list", "show all users", listing_of("user", attrgetter("users"), to_json, "groups", "disabled", "created_at")
+    )
     changing = verbs.add("change", "another password, other groups; lock out, or in again", change)
     changing.add_argument("name", type=typed(text))
     add_arguments(changing, ask=False)
@@ -31,7 +33,9 @@ def declare(parser: Parser) -> None:
     locks = changing.add_mutually_exclusive_group()
     locks.add_argument("--disable", dest="disabled", action="store_true", default=None, help="nobody logs in as this")
     locks.add_argument("--enable", dest="disabled", action="store_false", default=None, help="again")
-    verbs.add("delete", "delete a user, with grants and tokens", delete).add_argument("name", type=typed(text))
+    verbs.add(
+        "delete", "delete a user, with grants and tokens", deletion_of(attrgetter("users"), "user {} was deleted")
+    ).add_argument("name", type=typed(text))
 
 
 def add(given: Namespace) -> Deed:
@@ -46,16 +50,6 @@ def add(given: Namespace) -> Deed:
     return create
 
 
-def listing(given: Namespace) -> Deed:
-    """All users."""
-
-    async def show(desk: Desk) -> None:
-        users = await every(desk.access.users.listing, "", lambda user: user.name)
-        desk.output.show("user", list(map(to_json, users)), columns("name", "groups", "disabled", "created_at"))
-
-    return show
-
-
 def change(given: Namespace) -> Deed:
     """What is given changes, the rest stays."""
     password = new_password(given)
@@ -67,16 +61,6 @@ def change(given: Namespace) -> Deed:
     async def work(desk: Desk) -> None:
         user = await desk.access.users.change(given.name, fields, desk.by)
         say(desk, "changed", user, password if given.source == "random" else None)
-
-    return work
-
-
-def delete(given: Namespace) -> Deed:
-    """A user less."""
-
-    async def work(desk: Desk) -> None:
-        await desk.access.users.delete(given.name, desk.by)
-        desk.output.say("deleted", f"user {given.name} was deleted", name=given.name)
 
     return work
 

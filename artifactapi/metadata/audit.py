@@ -75,22 +75,14 @@ async def record(db: Queryable, by: By, *events: Event) -> None:
 
     The log shows them when they are committed.
     """
-    for event in events:
-        await db.query(
-            f"INSERT INTO audit ({COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (
-                by.actor,
-                by.credential,
-                by.address,
-                by.request_id,
-                event.action,
-                event.repo,
-                event.image,
-                event.tag,
-                event.digest,
-                Json(event.detail),
-            ),
-        )
+    about = [
+        list(column) for column in zip(*((e.action, e.repo, e.image, e.tag, e.digest) for e in events), strict=True)
+    ]
+    await db.query(
+        f"""INSERT INTO audit ({COLUMNS}) SELECT %s, %s, %s, %s, * FROM unnest(
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[])""",
+        (by.actor, by.credential, by.address, by.request_id, *about, [Json(event.detail) for event in events]),
+    )
     if isinstance(db, Transaction):
         db.committed.append(lambda: show(by, events))
     else:

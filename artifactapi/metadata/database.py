@@ -121,8 +121,7 @@ class Transaction:
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
-        self.committed: list[Callable[[], None]] = []
-        """Called when it has been committed."""
+        self.committed: list[Callable[[], None]] = []  # called when it has been
 
     async def query(self, sql: str, params: Params = ()) -> list[Row]:
         """All rows of a statement; [] for one that returns none."""

@@ -45,10 +45,13 @@ AT_ONCE = 64 * 1024
 """Bytes of a manifest that may come with others; a larger one is fetched alone, since sixty of them would fill the
 memory."""
 
+TAG_TTL = 300
+"""Seconds that a tag of a remote repo is believed, where its settings do not say."""
+
 FIND = """
     SELECT q.at, m.digest, m.media_type, m.size, CASE WHEN m.size <= %s THEN m.content END, i.id,
            r.repo_type, extract(epoch FROM now() - t.checked_at)::float,
-           coalesce((r.settings->>'tag_ttl')::float, 300)
+           coalesce((r.settings->>'tag_ttl')::float, %s)
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, reference, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     LEFT JOIN tags t ON t.image_id = i.id AND t.name = q.reference
@@ -60,9 +63,8 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Stored]:
     """The manifests that digests or tags stand for in their images; those that are not there are left out."""
     columns = zip(*((name.repo, name.image, str(reference)) for name, reference in keys), strict=True)
     found = {}
-    for at, digest, media_type, size, content, image, repo_type, age, ttl in await db.query(
-        FIND, (AT_ONCE, *map(list, columns))
-    ):
+    rows = await db.query(FIND, (AT_ONCE, TAG_TTL, *map(list, columns)))
+    for at, digest, media_type, size, content, image, repo_type, age, ttl in rows:
         if content is None:
             content = await _content(db, image, digest)
         if content is not None:  # else it was deleted since

@@ -8,8 +8,11 @@ from typing import Any
 
 from artifactapi.metadata.database import Queryable
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.globs import matches
+from artifactapi.oci.globs import matches, regex
 from artifactapi.oci.names import ImageName
+
+NOTHING = "^$"
+"""The regular expression of no image: none has an empty name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,21 @@ class Member:
     def has(self, image: str) -> bool:
         """Whether it is asked for that image."""
         return any(matches(g, image) for g in self.allow) and not any(matches(g, image) for g in self.deny)
+
+
+async def unions(db: Queryable) -> dict[str, list[Any]]:
+    """All members of all virtual repos, as columns of SQL parameters; nothing, if there are none."""
+    rows = await db.query("SELECT name, settings FROM repos WHERE repo_type = 'virtual' ORDER BY name")
+    found = [(name, settings, Member.parse(each)) for name, settings in rows for each in settings.get("members", ())]
+    if not found:
+        return {}
+    return {
+        "unions": [name for name, _, _ in found],
+        "own": [settings.get("rights") == "own" for _, settings, _ in found],
+        "members": [member.repo for *_, member in found],
+        "allow": ["|".join(map(regex, member.allow)) or NOTHING for *_, member in found],
+        "deny": ["|".join(map(regex, member.deny)) for *_, member in found],
+    }
 
 
 async def owners(db: Queryable, names: Sequence[ImageName]) -> set[str]:

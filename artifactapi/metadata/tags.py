@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from artifactapi.metadata import members
 from artifactapi.metadata.database import Queryable
 from artifactapi.metadata.visible import Visible, condition
 from artifactapi.oci.digest import Digest
@@ -39,18 +40,16 @@ IMAGES = """
 # What may be seen is the members' matter, unless the virtual repo u has rights of its own; and an image that a local
 # member has is that member's, whether it may be seen there or not.
 UNITED = """
-    SELECT u.name || '/' || i.name FROM repos u, jsonb_array_elements(u.settings->'members') AS m (member),
-        repos r JOIN images i ON i.repo_id = r.id
-    WHERE u.repo_type = 'virtual' AND r.repo_type <> 'virtual'
-        AND r.name = coalesce(m.member->>'repo', m.member#>>ARRAY[]::text[])
+    SELECT u.name || '/' || i.name
+    FROM unnest(%(unions)s::text[], %(own)s::boolean[], %(members)s::text[], %(allow)s::text[], %(deny)s::text[])
+        AS u (name, own, member, allow, deny)
+    JOIN repos r ON r.name = u.member AND r.repo_type <> 'virtual' JOIN images i ON i.repo_id = r.id
+    WHERE i.name ~ u.allow AND (u.deny = '' OR i.name !~ u.deny)
         AND EXISTS (SELECT FROM manifests m WHERE m.image_id = i.id)
-        AND (m.member->'allow' IS NULL OR {allowed}) AND NOT {denied}
     GROUP BY u.name, i.name
     HAVING bool_or(r.repo_type = 'local' AND {seen}) OR bool_and(r.repo_type <> 'local') AND bool_or({seen})
 """
-OWNER = "CASE WHEN u.settings->>'rights' = 'own' THEN u.name ELSE r.name END"
-MATCHES = """EXISTS (SELECT FROM jsonb_array_elements_text(m.member->'{}') AS g (glob)
-    WHERE i.name ~ ('^' || replace(replace(replace(glob, '.', '[.]'), '*', '.*'), '?', '.') || '$'))"""
+OWNER = "CASE WHEN u.own THEN u.name ELSE r.name END"
 
 
 async def put(
@@ -118,9 +117,9 @@ async def catalog(db: Queryable, last: str, count: int, visible: Visible = ()) -
     """Up to `count` images that have a manifest and may be seen, as `<repo>/<image>`, after `last`."""
     seen, params = condition(visible)
     images = IMAGES.format(seen)
-    united = UNITED.format(
-        seen=condition(visible, OWNER)[0], allowed=MATCHES.format("allow"), denied=MATCHES.format("deny")
-    )
-    row = await db.one(PAGE.format(f"{images} UNION ALL {united}"), {"last": last, "count": count, **params})
+    if unions := await members.unions(db):
+        images += " UNION ALL " + UNITED.format(seen=condition(visible, OWNER)[0])
+        params |= unions
+    row = await db.one(PAGE.format(images), {"last": last, "count": count, **params})
     assert row is not None
     return Listing(*row)

@@ -120,8 +120,3 @@ async def listing(db: Queryable, last: int, count: int, user: str | None) -> lis
 async def delete(db: Queryable, token: int) -> bool:
     """Revoke it, and all that was made with it; False if there is none."""
     return bool(await db.query("DELETE FROM tokens WHERE id = %s RETURNING id", (token,)))
-
-
-async def revoke(db: Queryable, secret_hash: bytes) -> bool:
-    """Revoke the token with that secret."""
-    return bool(await db.query("DELETE FROM tokens WHERE secret_hash = %s RETURNING id", (secret_hash,)))

@@ -50,11 +50,6 @@ class Staged:
         fields = ((name, getattr(self, name)) for name in self.__slots__)
         return {name: value for name, value in fields if value != getattr(default, name)}
 
-    @property
-    def tail_length(self) -> int:
-        """Bytes in the tail."""
-        return sum(size for _, size in self.tail)
-
     def claimed(self, fence: int) -> Staged:
         """As the writer `fence` goes on from it: past the numbers that writers before it may still send."""
         others = max(0, fence - self.fence - (1 if self.settled else 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Any, TypeGuard
 
 from artifactapi.oci.errors import OciError
 
@@ -35,6 +35,16 @@ def check_object(given: object, known: Collection[str], errors: list[FieldInvali
         raise FieldsInvalid([FieldInvalid("", "the body must be a JSON object")])
     errors.extend(FieldInvalid(str(f)[:100], f"unknown field {str(f)[:100]!r}") for f in given if f not in known)
     return given
+
+
+def is_whole(value: object, least: int, most: int) -> bool:
+    """Whether it is a whole number between these; JSON's true is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_list(value: object, each: Callable[[Any], bool], most: int, least: int = 0) -> TypeGuard[list[Any]]:
+    """Whether it is a list of so many entries, each of which is right."""
+    return isinstance(value, list) and least <= len(value) <= most and all(map(each, value))
 
 
 class Fields:

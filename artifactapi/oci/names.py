@@ -49,6 +49,11 @@ def parse_repo_name(text: str) -> str:
     return text
 
 
+def is_repo_name(value: object) -> bool:
+    """Whether it may be the name of a repo."""
+    return isinstance(value, str) and len(value) <= MAX_REPO_NAME and _COMPONENT.fullmatch(value) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """A name that stands for a manifest of an image."""

@@ -13,8 +13,8 @@ from artifactapi.metadata.lookups import Lookups
 from artifactapi.metadata.visible import Visible
 from artifactapi.objects.interface import IObjectReader, IObjectStore
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.errors import BlobUnknown
 from artifactapi.oci.names import ImageName
+from artifactapi.registry import absent
 from artifactapi.registry.elsewhere import Elsewhere, May, anyone
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.fills import open_blob
@@ -53,7 +53,7 @@ class Blobs:
         if blob is None:
             repo = await self._repos.require(name)
             if self._elsewhere is None or repo.repo_type == "local":
-                raise unknown(digest)
+                raise absent.blob(digest)
             blob = await self._elsewhere.blob(repo, name, digest, may)
         if self._elsewhere is not None and blob.source == "hit":
             self._elsewhere.uses.add(name, str(digest))
@@ -68,7 +68,7 @@ class Blobs:
         blob = await self.find(name, digest, may)
         lapsing = blob.idle is not None and blob.idle >= self._lease / 4
         if lapsing and not await rows.renew(self._database, blob.image or name, digest):
-            raise unknown(digest)
+            raise absent.blob(digest)
         return blob
 
     async def url(self, blob: Blob) -> str | None:
@@ -103,13 +103,8 @@ class Blobs:
 
         async def work(transaction: Transaction) -> None:
             if not await rows.unlink(transaction, name, digest):
-                raise unknown(digest)
+                raise absent.blob(digest)
             event = Event("blob.delete", name.repo, name.image, digest=str(digest))
             await audit.record(transaction, by, event)
 
         await self._database.transaction(work)
-
-
-def unknown(digest: Digest) -> BlobUnknown:
-    """The error for a blob the image does not have."""
-    return BlobUnknown("blob unknown to this image", {"digest": str(digest)})

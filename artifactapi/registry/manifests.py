@@ -15,10 +15,11 @@ from artifactapi.metadata.lookups import Lookups
 from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown, ManifestUnknown
+from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown
 from artifactapi.oci.globs import matches
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
+from artifactapi.registry import absent
 from artifactapi.registry.elsewhere import Elsewhere, May, anyone
 from artifactapi.registry.repos import Repos, read_only
 from artifactapi.threads import Threads
@@ -44,7 +45,7 @@ class Manifests:
         if stored is None or not stored.fresh:
             repo = await self._repos.require(name)
             if self._elsewhere is None or repo.repo_type == "local":
-                raise unknown(reference)
+                raise absent.manifest(reference)
             stored = await self._elsewhere.manifest(repo, name, reference, stored, may)
         if self._elsewhere is not None and stored.source == "hit":
             self._elsewhere.uses.add(name, stored.digest)
@@ -82,9 +83,10 @@ class Manifests:
                 await link_from(transaction, name, others, manifest)
             await require_references(transaction, image, manifest)
             await rows.put(transaction, image, digest, manifest, content)
-            events = await put_tags(transaction, name, image, names, digest) if names else []
-            pushed = Event("manifest.push", name.repo, name.image, names[0] if names else None, str(digest))
-            await audit.record(transaction, by, pushed, *events)
+            moved = await put_tags(transaction, name, image, names, digest) if names else []
+            under: Sequence[str | None] = names or [None]
+            pushed = [Event("manifest.push", name.repo, name.image, tag, str(digest)) for tag in under]
+            await audit.record(transaction, by, *pushed, *moved)
 
         await self._database.transaction(work)
         return digest, manifest
@@ -108,7 +110,7 @@ class Manifests:
                 detail = {"tags": tags} if tags else {}
                 event = Event("manifest.delete", name.repo, name.image, digest=str(reference), detail=detail)
             if not deleted:
-                raise unknown(reference)
+                raise absent.manifest(reference)
             await audit.record(transaction, by, event)
 
         await self._database.transaction(work)
@@ -177,8 +179,3 @@ async def require_references(transaction: Transaction, image: int, manifest: Man
     missing = [digest for digest in (*blobs, *children) if digest not in present]
     if missing:
         raise ManifestBlobUnknown("the manifest names content that this image does not have", {"missing": missing[:50]})
-
-
-def unknown(reference: Digest | Tag) -> ManifestUnknown:
-    """The error for a manifest the image does not have."""
-    return ManifestUnknown("manifest unknown to this image", {"reference": str(reference)})

@@ -16,10 +16,11 @@ from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.metadata.tags import Listing
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown, OciError
+from artifactapi.oci.errors import ManifestInvalid, NameUnknown, OciError
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
+from artifactapi.registry import absent
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.fills import Fills
 from artifactapi.registry.upstreams import Source, Upstreams, told
@@ -50,14 +51,14 @@ class Remote:
         """
         source, question = await self._upstreams.of(repo), (name, str(reference))
         if not source.settings.takes(name, tag_of(reference)) or question in source.misses:
-            raise no_manifest(reference)
+            raise absent.manifest(reference)
         try:
             return await self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
         except NotThere:
             source.misses.add(question, source.settings.negative_ttl)
             if known is not None and isinstance(reference, Tag):
                 await tag_rows.delete(self._database, name, reference)
-            raise no_manifest(reference) from None
+            raise absent.manifest(reference) from None
         except UpstreamError as error:
             if known is not None and is_usable(known, error, source):
                 return replace(known, source="stale")
@@ -67,12 +68,12 @@ class Remote:
         """The blob on its way here. Raises BlobUnknown, and what `manifest` does."""
         source, question = await self._upstreams.of(repo), (name, str(digest))
         if not source.settings.takes(name, None) or question in source.misses:
-            raise no_blob(digest)
+            raise absent.blob(digest)
         try:
             return await self._fills.get(source, name, digest)
         except NotThere:
             source.misses.add(question, source.settings.negative_ttl)
-            raise no_blob(digest) from None
+            raise absent.blob(digest) from None
         except UpstreamError as error:
             raise told(error) from None
 
@@ -175,13 +176,3 @@ def fallback(subject: Digest) -> Tag:
 def tag_of(reference: Digest | Tag) -> str | None:
     """The tag's name; None for a digest."""
     return reference.name if isinstance(reference, Tag) else None
-
-
-def no_manifest(reference: Digest | Tag) -> ManifestUnknown:
-    """The error for a manifest that neither this repo nor its upstream has."""
-    return ManifestUnknown("manifest unknown to this image", {"reference": str(reference)})
-
-
-def no_blob(digest: Digest) -> BlobUnknown:
-    """The error for a blob that neither this repo nor its upstream has."""
-    return BlobUnknown("blob unknown to this image", {"digest": str(digest)})

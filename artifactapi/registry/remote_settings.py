@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from artifactapi.metadata.manifests import TAG_TTL
+from artifactapi.oci.fields import is_list, is_whole
 from artifactapi.oci.globs import is_image_glob, is_tag_glob, matches
 from artifactapi.oci.names import ImageName
 from artifactapi.upstream.origin import Origin
@@ -28,7 +30,7 @@ def whole(name: str, least: int, most: int, unit: str) -> Check:
     """A setting that is a whole number."""
 
     def check(value: object) -> str | None:
-        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        if is_whole(value, least, most):
             return None
         return f"{name} must be a whole number of {unit} from {least} to {most}"
 
@@ -61,7 +63,7 @@ def username(value: object) -> str | None:
 
 def realms(value: object) -> str | None:
     """Hosts that may be told the credentials."""
-    if isinstance(value, list) and len(value) <= 20 and all(isinstance(h, str) and HOST.fullmatch(h) for h in value):
+    if is_list(value, lambda host: isinstance(host, str) and HOST.fullmatch(host) is not None, 20):
         return None
     return "realms must be a list of host names"
 
@@ -72,7 +74,7 @@ def patterns(name: str, is_glob: Callable[[object], bool]) -> Check:
     def check(value: object) -> str | None:
         if isinstance(value, dict) and set(value) <= {"allow", "deny"}:
             lists = list(value.values())
-            if all(isinstance(p, list) and len(p) <= MOST_PATTERNS and all(map(is_glob, p)) for p in lists):
+            if all(is_list(globs, is_glob, MOST_PATTERNS) for globs in lists):
                 return None
         return f'{name} must be like {{"allow": ["team/*"], "deny": ["team/x"]}}'
 
@@ -108,7 +110,7 @@ class RemoteSettings:
     username: str | None = None
     password_secret: str | None = None
     realms: tuple[str, ...] = ()
-    tag_ttl: int = 300
+    tag_ttl: int = TAG_TTL
     negative_ttl: int = 60
     max_stale: int = 7 * DAY
     backoff: int = 30

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from artifactapi.oci.fields import is_list, is_whole
 from artifactapi.oci.globs import is_tag_glob
 
 MOST = 50  # rules, and patterns
@@ -51,7 +52,7 @@ def mistake(setting: object) -> str | None:
     unknown = [str(key)[:100] for key in setting if key not in ("untagged_days", "tags", "protect")]
     if unknown:
         return f"retention has no {unknown[0]!r}"
-    if "untagged_days" in setting and not is_whole(setting["untagged_days"], DAYS):
+    if "untagged_days" in setting and not is_whole(setting["untagged_days"], 0, DAYS):
         return f"retention.untagged_days must be a whole number from 0 to {DAYS}"
     return _tags_mistake(setting.get("tags", [])) or _protect_mistake(setting.get("protect", []))
 
@@ -62,17 +63,12 @@ def _tags_mistake(tags: object) -> str | None:
     for rule in tags:
         if not isinstance(rule, dict) or set(rule) != {"pattern", "keep"} or not is_tag_glob(rule["pattern"]):
             return 'retention.tags must have rules like {"pattern": "pr-*", "keep": 10}'
-        if not is_whole(rule["keep"], KEEP):
+        if not is_whole(rule["keep"], 0, KEEP):
             return f"retention.tags: keep must be a whole number from 0 to {KEEP}"
     return None
 
 
 def _protect_mistake(protect: object) -> str | None:
-    if not isinstance(protect, list) or len(protect) > MOST or not all(map(is_tag_glob, protect)):
+    if not is_list(protect, is_tag_glob, MOST):
         return f'retention.protect must be a list of at most {MOST} patterns like "v*"'
     return None
-
-
-def is_whole(value: object, most: int) -> bool:
-    """Whether it is a whole number from 0 to `most`; JSON's true is none."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most

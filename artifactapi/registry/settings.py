@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from artifactapi.oci.fields import is_list
 from artifactapi.oci.globs import is_tag_glob
 from artifactapi.registry import retention
 
@@ -31,7 +32,7 @@ def printable(text: str) -> bool:
 
 def immutable_tags(value: object) -> str | None:
     """Patterns of tags that stay what they are."""
-    if isinstance(value, list) and len(value) <= MOST and all(map(is_tag_glob, value)):
+    if is_list(value, is_tag_glob, MOST):
         return None
     return f'immutable_tags must be a list of at most {MOST} patterns like "v*"'
 
@@ -40,11 +41,7 @@ def registries(name: str) -> Callable[[object], str | None]:
     """Names of registries that the repo stands for."""
 
     def check(value: object) -> str | None:
-        if (
-            isinstance(value, list)
-            and len(value) <= MOST
-            and all(isinstance(v, str) and HOST.fullmatch(v) for v in value)
-        ):
+        if is_list(value, lambda host: isinstance(host, str) and HOST.fullmatch(host) is not None, MOST):
             return None
         return f"{name} must be a list of at most {MOST} host names"
 

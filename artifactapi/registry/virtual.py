@@ -18,18 +18,16 @@ from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import BlobUnknown, ManifestUnknown, NameUnknown, OciError
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
+from artifactapi.registry import absent
 from artifactapi.registry.blobs import Blobs
-from artifactapi.registry.blobs import unknown as unknown_blob
 from artifactapi.registry.elsewhere import May, nobody
 from artifactapi.registry.manifests import Manifests
-from artifactapi.registry.manifests import unknown as unknown_manifest
 from artifactapi.registry.referrers import ReferrersOf
 from artifactapi.registry.repos import Repos
 from artifactapi.registry.tags import Tags
 
 MOST_REFERRERS = 10_000
 T = TypeVar("T")
-Ask = Callable[[ImageName], Awaitable[T]]
 ABSENT = (ManifestUnknown, BlobUnknown, NameUnknown)
 
 
@@ -58,21 +56,21 @@ class Virtual:
 
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, may: May) -> Stored:
         """A tag's at the first member that has it; a digest's wherever it is. Raises ManifestUnknown."""
-        absent = unknown_manifest(reference)
+        error = absent.manifest(reference)
         if isinstance(reference, Digest):
             places = await self._nearest(seen(repo, name, may), reference)
-            return await anywhere(places, lambda at: self._manifests.get(at, reference, nobody), absent)
+            return await anywhere(places, lambda at: self._manifests.get(at, reference, nobody), error)
         for at in await self._claimed(repo, name, may):
             try:
                 return await self._manifests.get(at, reference, nobody)
             except ABSENT:
                 continue  # any other error ends it: the next member's tag may stand for something else
-        raise absent
+        raise error
 
     async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May) -> Blob:
         """The blob, wherever it is. Raises BlobUnknown."""
         places = await self._nearest(seen(repo, name, may), digest)
-        return await anywhere(places, lambda at: self._blobs.find(at, digest, nobody), unknown_blob(digest))
+        return await anywhere(places, lambda at: self._blobs.find(at, digest, nobody), absent.blob(digest))
 
     async def tags(self, repo: Repo, name: ImageName, page: Page, may: May) -> Listing:
         """A page of the tags of all members, each once. Raises NameUnknown."""
@@ -107,8 +105,8 @@ class Virtual:
         return sorted(names, key=lambda at: at.repo not in here)
 
 
-async def anywhere(names: Sequence[ImageName], ask: Callable[[ImageName], Awaitable[T]], absent: OciError) -> T:
-    """What a digest stands for is the same everywhere: an error counts only if nobody has it. Raises `absent`."""
+async def anywhere(names: Sequence[ImageName], ask: Callable[[ImageName], Awaitable[T]], unknown: OciError) -> T:
+    """What a digest stands for is the same everywhere: an error counts only if nobody has it. Raises `unknown`."""
     failed: OciError | None = None
     for at in names:
         try:
@@ -117,7 +115,7 @@ async def anywhere(names: Sequence[ImageName], ask: Callable[[ImageName], Awaita
             continue
         except OciError as error:
             failed = failed or error
-    raise failed or absent
+    raise failed or unknown
 
 
 def merged(listings: Sequence[Listing], page: Page) -> Listing:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from artifactapi.oci.errors import NameInvalid
+from artifactapi.oci.fields import is_list
 from artifactapi.oci.globs import is_image_glob
-from artifactapi.oci.names import parse_repo_name
+from artifactapi.oci.names import is_repo_name
 from artifactapi.registry.remote_settings import MOST_PATTERNS, Check
 
 MOST_MEMBERS = 50
@@ -15,7 +15,7 @@ LIKE = 'members must be a list of repos like "team" or {"repo": "hub", "allow": 
 
 def members(value: object) -> str | None:
     """Which repos, in which order."""
-    if not isinstance(value, list) or not 0 < len(value) <= MOST_MEMBERS or not all(map(is_member, value)):
+    if not is_list(value, is_member, MOST_MEMBERS, 1):
         return LIKE
     names = [member if isinstance(member, str) else member["repo"] for member in value]
     return None if len(set(names)) == len(names) else "members must be different repos"
@@ -24,26 +24,18 @@ def members(value: object) -> str | None:
 def is_member(value: Any) -> bool:
     """Whether it is a repo's name, or that with patterns."""
     if not isinstance(value, dict):
-        return is_repo(value)
+        return is_repo_name(value)
     lists = [value.get("allow", ["*"]), value.get("deny", [])]
     return (
         {"repo"} <= set(value) <= {"repo", "allow", "deny"}
-        and is_repo(value["repo"])
-        and all(isinstance(p, list) and len(p) <= MOST_PATTERNS and all(map(is_image_glob, p)) for p in lists)
+        and is_repo_name(value["repo"])
+        and all(is_list(patterns, is_image_glob, MOST_PATTERNS) for patterns in lists)
     )
-
-
-def is_repo(value: object) -> bool:
-    """Whether it may be the name of a repo."""
-    try:
-        return isinstance(value, str) and parse_repo_name(value) == value
-    except NameInvalid:
-        return False
 
 
 def push_to(value: object) -> str | None:
     """The member that takes what is written."""
-    return None if is_repo(value) else "push_to must be the name of a local repo"
+    return None if is_repo_name(value) else "push_to must be the name of a local repo"
 
 
 def rights(value: object) -> str | None:

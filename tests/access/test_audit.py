@@ -14,7 +14,6 @@ import pytest
 from artifactapi.api.endpoint import READS
 from artifactapi.service import Artifactapi
 from tests.access.people import API, FORM, PASSWORD, Administrator, Person
-from tests.api.conftest import log_text  # noqa: F401  a fixture
 from tests.client import OCI_MANIFEST, Answer, digest_of
 
 IMAGE = "docker-internal/team/app"
@@ -297,7 +296,7 @@ async def test_what_did_not_happen(admin: Administrator):
 
 
 async def test_a_tag_that_moves(admin: Administrator):
-    """A push that takes a tag from another manifest leaves an entry more, with the digest it stood for."""
+    """A push leaves an entry for each of its tags, and one more for each that stood for another manifest."""
     made = await another_image(admin)
     newest = (await admin.audit("n=1"))[0]["id"]
     put = admin.request(
@@ -309,9 +308,9 @@ async def test_a_tag_that_moves(admin: Administrator):
     assert (await put).status == 201
     entries = [entry for entry in await admin.audit() if entry["id"] > newest]
     shown = {(e["action"], e.get("tag"), e["digest"], e["detail"].get("from")) for e in entries}
-    assert len(entries) == 2
+    assert len(entries) == 4
     assert shown == {
-        ("manifest.push", "v1", made["digest"], None),
+        *(("manifest.push", tag, made["digest"], None) for tag in ("v1", "v2", "v3")),
         ("tag.move", "v1", made["digest"], made["before"]),
     }
     assert (await admin.put_manifest(IMAGE, "v1", made["manifest"])).status == 201
@@ -446,7 +445,7 @@ async def test_pages(admin: Administrator):
     assert len(await admin.audit("n=5000")) == len(everything) + len(sizes)
 
 
-async def test_the_log(admin: Administrator, log_text: io.StringIO):  # noqa: F811
+async def test_the_log(admin: Administrator, log_text: io.StringIO):
     """It has the same, a line an entry, whatever a name holds; of what failed it has nothing."""
     await admin.push_image(IMAGE, "v1", b"layer")
     await admin.user("x\n2026 INFO audit: forged\x1b[2J\u2028\x85", "wrong").get("/v2/")

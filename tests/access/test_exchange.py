@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import io
 import json
 import time
 from collections.abc import Iterator
@@ -21,7 +20,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.task import Clock, deferLater
-from twisted.logger import globalLogPublisher
 
 from artifactapi.access.access import Access
 from artifactapi.access.attempts import Attempts
@@ -31,11 +29,11 @@ from artifactapi.access.jwk import Key
 from artifactapi.access.jwks import PAUSE, Jwks
 from artifactapi.access.login import CredentialInvalid, Origin
 from artifactapi.access.rights import EVERYTHING
-from artifactapi.logs import text_observer
 from artifactapi.metadata import audit
 from artifactapi.metadata.audit import SYSTEM, Entry, Filter
 from artifactapi.metadata.issuers import Identity, Issuer
 from artifactapi.oci.errors import TooManyRequests, Unavailable
+from artifactapi.upstream.connections import Connections
 from tests.access.issuer import AUDIENCE, CONFIGURATION, KEYS, OidcIssuer, administrator, part, private_key, running
 from tests.client import Answer, Client
 
@@ -51,20 +49,10 @@ def issuer() -> Iterator[OidcIssuer]:
         yield made
 
 
-@pytest.fixture
-def log_text() -> Iterator[io.StringIO]:
-    """The log of the test."""
-    text = io.StringIO()
-    observer = text_observer(text)
-    globalLogPublisher.addObserver(observer)
-    yield text
-    globalLogPublisher.removeObserver(observer)
-
-
 @pytest_twisted.async_yield_fixture
 async def access(database, threads, issuer):
     """Access control with an administrator, which trusts the issuer under the name `ci`."""
-    made = Access.over(database, threads, (EVERYTHING,), 20, 900, reactor)
+    made = Access.over(database, threads, (EVERYTHING,), 20, 900, Connections(reactor))
     await administrator(database)
     await made.start()
     await made.issuers.create({"name": "ci", "url": issuer.url, "audience": AUDIENCE}, SYSTEM)
@@ -285,7 +273,7 @@ async def test_the_audit_of_an_exchange(access: Access, database: Any, issuer: O
 async def test_failures_are_counted(access: Access, database: Any, issuer: OidcIssuer):
     """An address that has failed too often waits, whatever it brings then; others do not."""
     await identity(access)
-    exchange = Exchange(database, access.tickets, Attempts(database, 1), Jwks(Discovery(reactor).read))
+    exchange = Exchange(database, access.tickets, Attempts(database, 1), Jwks(Discovery(Connections(reactor)).read))
     for _ in range(10):
         with pytest.raises(CredentialInvalid):
             await exchange.exchange("x", None, ORIGIN)
@@ -298,7 +286,8 @@ async def test_an_issuer_that_is_down(access: Access, database: Any, issuer: Oid
     """That is nobody's failure: 503, which does not count; with keys from before it goes on."""
     await identity(access)
     clock = Clock()
-    exchange = Exchange(database, access.tickets, Attempts(database, 1), Jwks(Discovery(reactor).read, clock.seconds))
+    jwks = Jwks(Discovery(Connections(reactor)).read, clock.seconds)
+    exchange = Exchange(database, access.tickets, Attempts(database, 1), jwks)
     issuer.behave = issuer.redirect
     for _ in range(20):
         with pytest.raises(Unavailable):

@@ -15,6 +15,7 @@ from artifactapi.access.rights import EVERYTHING
 from artifactapi.metadata import audit
 from artifactapi.metadata.audit import By, Filter
 from artifactapi.oci.fields import FieldsInvalid
+from artifactapi.upstream.connections import Connections
 from tests.access.issuer import NAMES, administrator
 from tests.client import Client
 
@@ -27,7 +28,7 @@ BUILD = {"name": "build", "issuer": "ci", "claims": {"repository": "octo-org/*",
 @pytest_twisted.async_yield_fixture
 async def access(database, threads):
     """Access control with an administrator."""
-    made = Access.over(database, threads, (EVERYTHING,), 20, 900, reactor)
+    made = Access.over(database, threads, (EVERYTHING,), 20, 900, Connections(reactor))
     await administrator(database)
     await made.start()
     yield made
@@ -76,7 +77,7 @@ async def test_names_that_are_taken(access: Access):
 
 async def test_the_first_account(database: Any, threads: Any):
     """An identity is an account: without an administrator there is none, as nobody could take it back."""
-    made = Access.over(database, threads, (EVERYTHING,), 20, 900, reactor)
+    made = Access.over(database, threads, (EVERYTHING,), 20, 900, Connections(reactor))
     await made.issuers.create(CI, BY)
     with pytest.raises(NoAdministrator):
         await made.identities.create(BUILD, BY)

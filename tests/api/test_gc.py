@@ -8,7 +8,8 @@ import pytest
 
 from artifactapi.service import Artifactapi
 from tests.client import Client
-from tests.metadata.conftest import Onlooker, eventually
+from tests.metadata.conftest import eventually
+from tests.onlooker import Onlooker
 
 NAME = "docker-internal/team/app"
 BIG = bytes(200_000)
@@ -18,14 +19,6 @@ BIG = bytes(200_000)
 def config(config):
     """No run begins by itself: it could take what a test is about to look at."""
     return replace(config, gc_interval=0)
-
-
-@pytest.fixture
-def onlooker(dsn):
-    """An onlooker of the daemon's database."""
-    made = Onlooker(dsn)
-    yield made
-    made.close()
 
 
 async def status(client: Client) -> dict:

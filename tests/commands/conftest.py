@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,8 @@ from artifactapi.commands.output import Output
 from artifactapi.metadata.database import Database
 from artifactapi.oci.errors import OciError
 from artifactapi.threads import Threads
-from tests.metadata.conftest import Onlooker
+from artifactapi.upstream.connections import Connections
+from tests.onlooker import Onlooker
 from tests.tool import Tool
 
 PASSWORD = "a long enough password"
@@ -70,20 +70,12 @@ class Commands:
 
 
 @pytest.fixture
-def onlooker(dsn: str) -> Iterator[Onlooker]:
-    """An onlooker of the database."""
-    made = Onlooker(dsn)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def commands(database: Database, threads: Threads, onlooker: Onlooker, monkeypatch: pytest.MonkeyPatch) -> Commands:
     """Nobody is there yet."""
     from twisted.internet import reactor
 
     onlooker.rows("INSERT INTO repos (name, package_type, repo_type) VALUES ('team', 'docker', 'local')")
-    return Commands(database, Access.over(database, threads, (EVERYTHING,), 20, 900, reactor), monkeypatch)
+    return Commands(database, Access.over(database, threads, (EVERYTHING,), 20, 900, Connections(reactor)), monkeypatch)
 
 
 @pytest_twisted.async_yield_fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.commands.conftest import Commands
-from tests.metadata.conftest import Onlooker
+from tests.onlooker import Onlooker
 
 ADD = "INSERT INTO audit (at, actor, credential, address, request_id, action, repo, image, tag) VALUES "
 

@@ -9,7 +9,7 @@ import pytest
 
 from artifactapi.cli import ACCESS
 from tests.commands.conftest import PASSWORD
-from tests.metadata.conftest import Onlooker
+from tests.onlooker import Onlooker
 from tests.tool import COMMAND, Tool
 
 

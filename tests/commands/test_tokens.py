@@ -8,7 +8,7 @@ import pytest
 
 from artifactapi.commands.access import by
 from tests.commands.conftest import Commands
-from tests.metadata.conftest import Onlooker
+from tests.onlooker import Onlooker
 
 
 async def add(commands: Commands, *arguments: str) -> str:

@@ -7,7 +7,7 @@ from argon2 import PasswordHasher
 
 from artifactapi.commands.access import by
 from tests.commands.conftest import PASSWORD, Commands
-from tests.metadata.conftest import Onlooker
+from tests.onlooker import Onlooker
 
 
 def has_password(onlooker: Onlooker, name: str, password: str) -> bool:

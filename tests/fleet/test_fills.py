@@ -41,14 +41,6 @@ class Gate:
         exchange.send(LAYER[half:])
 
 
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    """The upstream."""
-    server = Scripted()
-    yield server
-    server.close()
-
-
 @pytest.fixture(params=["s3", "files"])
 def spawn(request, new_fleet, tmp_path) -> Iterator[Callable[[], Daemon]]:
     """Starts replicas over a database of their own, and a bucket or a directory."""

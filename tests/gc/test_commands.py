@@ -8,7 +8,7 @@ import pty
 import pytest
 
 from tests.daemon import Daemon, url_of
-from tests.metadata.conftest import Onlooker
+from tests.onlooker import Onlooker
 from tests.registry.bodies import BIG
 from tests.tool import Tool
 
@@ -19,14 +19,6 @@ NAME = "docker-internal/team/app"
 def tool(dsn, daemon) -> Tool:
     """Beside the daemon."""
     return Tool(dsn, daemon.data)
-
-
-@pytest.fixture
-def onlooker(dsn):
-    """An onlooker of the database."""
-    made = Onlooker(dsn)
-    yield made
-    made.close()
 
 
 async def test_gc(dsn, daemon: Daemon, tool: Tool, onlooker: Onlooker):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-import pytest
-
 from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata import blobs as blob_rows
 from artifactapi.metadata import garbage, manifests, retention, runs, tags
@@ -18,18 +16,10 @@ from artifactapi.oci.names import Tag
 from tests.gc.conftest import GRACES, HOUR
 from tests.gc.images import has_blob, has_manifest, index, manifest, push_image, put
 from tests.gc.test_sweeps import UNUSED
-from tests.metadata.conftest import Onlooker, eventually, in_time
+from tests.metadata.conftest import eventually, in_time
 from tests.metadata.stories import Held
 from tests.registry.bodies import BIG, NAME, OTHER, Pieces, content_of, outcomes, push
 from tests.registry.steps import Died, SteppedDatabase, SteppedStore, Steps, named
-
-
-@pytest.fixture
-def onlooker(dsn):
-    """An onlooker of the test's database."""
-    made = Onlooker(dsn)
-    yield made
-    made.close()
 
 
 def sweep_links(database):

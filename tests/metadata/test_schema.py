@@ -12,8 +12,9 @@ from artifactapi.metadata.database import Database
 from artifactapi.metadata.schema import migrate, migrations
 from artifactapi.oci.errors import Unavailable
 from tests.conftest import statement
-from tests.metadata.conftest import Onlooker, eventually
+from tests.metadata.conftest import eventually
 from tests.metadata.stories import together
+from tests.onlooker import Onlooker
 
 VERSIONS = [version for version, _ in migrations()]
 

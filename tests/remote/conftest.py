@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import psycopg2
@@ -15,14 +15,6 @@ from tests.remote.shelf import Shelf
 from tests.upstream.scripted import Scripted
 
 Remote = Callable[..., Coroutine[Any, Any, str]]
-
-
-@pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    """An upstream."""
-    server = Scripted()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -22,14 +22,6 @@ Client = Callable[..., Upstream]
 
 
 @pytest.fixture
-def scripted() -> Iterator[Scripted]:
-    """An upstream."""
-    server = Scripted()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def elsewhere() -> Iterator[Scripted]:
     """Another host: its name is one of this machine's, and not the upstream's."""
     server = Scripted("localhost")

@@ -1,4 +1,4 @@
-"""Rows that are known by a number: in a path, and in the pages of their lists."""
+"""Pages of the management API's lists, of rows that are known by a name or by a number."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from klein import Response
 
+from artifactapi.api.parameters import argument, known
 from artifactapi.api.responses import json_response, next_link
 from artifactapi.api.site import Request
-from artifactapi.api.uploads import argument
 from artifactapi.oci.errors import PaginationInvalid
-from artifactapi.oci.ranges import parse_page
+from artifactapi.oci.ranges import Page, parse_page
 
 DEFAULT, MOST = 100, 1000
 DIGITS = 18  # always fits a bigint
@@ -22,14 +22,20 @@ def number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= DIGITS else 0
 
 
-def page(request: Request) -> tuple[int | None, int]:
+def by_name(request: Request) -> Page:
+    """What is asked for of a list by name. Raises PaginationInvalid."""
+    page = parse_page(argument(request, b"n"), argument(request, b"last"), DEFAULT, MOST)
+    return Page(page.count, known(page.last))
+
+
+def by_number(request: Request) -> tuple[int | None, int]:
     """`last` (None: from the beginning) and how many, of a list by number. Raises PaginationInvalid."""
-    wanted = parse_page(argument(request, b"n"), argument(request, b"last"), DEFAULT, MOST)
-    if not wanted.last:
-        return None, wanted.count
-    if not number(wanted.last):
-        raise PaginationInvalid("last is the id of an entry", {"last": wanted.last[:100]})
-    return number(wanted.last), wanted.count
+    page = by_name(request)
+    if not page.last:
+        return None, page.count
+    if not number(page.last):
+        raise PaginationInvalid("last is the id of an entry", {"last": page.last[:100]})
+    return number(page.last), page.count
 
 
 def listing(
