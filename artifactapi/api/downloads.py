@@ -44,12 +44,13 @@ class Downloads:
         """
         plain = isinstance(request.transport, tcp.Connection) and not request.transport.TLS
         try:
-            if request._disconnected:
-                return
-            if plain and reader.descriptor is not None and reader.length > SMALL:
-                await self._send_file(request, reader)
-            else:
-                await self._write(request, reader)
+            part: IObjectReader | None = reader
+            while part is not None and not request._disconnected:
+                if plain and part.descriptor is not None and part.length > SMALL:
+                    await self._send_file(request, part)
+                else:
+                    await self._write(request, part)
+                part = part.rest
         except (ConnectionLost, ConnectionError) as error:
             log.info("request {id}: download ended early: {error}", id=request.request_id, error=str(error))
             abort(request)
@@ -96,7 +97,8 @@ class Downloads:
                 request.write(data)
                 sent += len(data)
                 await flow.ready()
-            if sent < reader.length and not request._disconnected:
+            left = reader.rest.length if reader.rest is not None else 0
+            if sent + left < reader.length and not request._disconnected:
                 raise OSError("the stored object is too short")
         finally:
             if not request._disconnected:

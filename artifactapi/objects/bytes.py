@@ -13,6 +13,7 @@ class BytesReader:
 
     descriptor = None
     start = 0
+    rest = None
 
     def __init__(self, content: bytes) -> None:
         self.length = len(content)

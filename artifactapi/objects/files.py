@@ -67,6 +67,8 @@ def make_directory(path: Path) -> None:
 class FileReader:
     """A range of a file."""
 
+    rest = None
+
     def __init__(self, descriptor: int, start: int, length: int, threads: Threads) -> None:
         self.descriptor: int | None = descriptor
         self.start = start

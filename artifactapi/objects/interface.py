@@ -39,6 +39,9 @@ class IObjectReader(Interface):
         "A file descriptor positioned nowhere in particular, for os.sendfile; None if there is none."
     )
     start = Attribute("Where in the file behind `descriptor` the bytes begin.")
+    rest = Attribute(
+        "After its last bytes: the reader of what is left of `length`, which it closes; None if it is all."
+    )
 
     async def read() -> bytes:
         """The next bytes, at most 1 MiB; b"" at the end."""

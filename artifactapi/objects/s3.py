@@ -41,6 +41,7 @@ class S3Reader:
     """A range of an object. The next bytes are asked for while the last are on their way to the client."""
 
     descriptor: int | None = None
+    rest = None
 
     def __init__(self, bucket: Bucket, key: str, start: int, length: int, body: StreamingBody | None) -> None:
         self.start = start

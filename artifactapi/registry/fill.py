@@ -15,6 +15,12 @@ WINDOW = 4 * 1024 * 1024
 IN_ALL = 64 * 1024 * 1024
 """The same of all readers of this process together."""
 PIECE = 1024 * 1024
+FED = 4
+MEASURED = 0.2
+SOON = 10.0
+"""When the whole is that many seconds away, only the first few readers are fed any more: the others get the rest from
+the store, by os.sendfile, for a tenth of the CPU that the reactor would spend on it. MEASURED: seconds before the rate
+is believed."""
 
 Open = Callable[[int, int], Awaitable[IObjectReader]]
 """Opens `length` bytes from `start` on of what is in the store."""
@@ -33,11 +39,14 @@ class Fill:
     """Bytes come in order; `complete` says that they are in the store and have their digest, `fail` that they will
     not be."""
 
-    def __init__(self, size: int, buffered: Buffered) -> None:
+    def __init__(self, size: int, buffered: Buffered, seconds: Callable[[], float]) -> None:
+        """`seconds`: the time."""
         self.size = size
         self.offset = 0
         self._buffered = buffered
-        self._readers: set[FillReader] = set()
+        self._seconds = seconds
+        self._began = seconds(), 0
+        self._readers: dict[FillReader, None] = {}  # in the order in which they came
         self._open: Open | None = None
         self._error: Exception | None = None
         self._waiting: list[Deferred[None]] = []
@@ -46,12 +55,14 @@ class Fill:
         """The next bytes, for those who keep up."""
         at = self.offset
         self.offset += sum(map(len, pieces))
-        for reader in list(self._readers):
-            reader.take(at, pieces)
+        fed = FED if self._ends_soon() else len(self._readers)
+        for number, reader in enumerate(list(self._readers)):
+            reader.take(at, pieces if number < fed else ())
 
     def skip(self, offset: int) -> None:
         """The bytes up to there are in the store already: nobody can be given them now."""
         self.offset = offset
+        self._began = self._seconds(), offset
 
     def complete(self, opening: Open) -> None:
         """All is in the store."""
@@ -77,12 +88,12 @@ class Fill:
         """`length` bytes from `start` on, as they come."""
         reader = FillReader(self, start, length, self._buffered)
         if self._open is None:
-            self._readers.add(reader)
+            self._readers[reader] = None
         return reader
 
     def forget(self, reader: FillReader) -> None:
         """It reads no more."""
-        self._readers.discard(reader)
+        self._readers.pop(reader, None)
 
     @property
     def is_right(self) -> bool:
@@ -93,6 +104,12 @@ class Fill:
     def is_over(self) -> bool:
         """Whether it is complete, or has failed."""
         return self._open is not None or self._error is not None
+
+    def _ends_soon(self) -> bool:
+        """Whether it will be whole in SOON seconds, at the rate so far."""
+        began, first = self._began
+        took = self._seconds() - began
+        return took > MEASURED and (self.size - self.offset) * took < SOON * (self.offset - first)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -109,6 +126,7 @@ class FillReader:
 
     descriptor = None
     start = 0
+    rest: IObjectReader | None = None
 
     def __init__(self, fill: Fill, start: int, length: int, buffered: Buffered) -> None:
         self.length = length
@@ -119,13 +137,12 @@ class FillReader:
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._waiter: Deferred[None] | None = None
-        self._stored: IObjectReader | None = None
         # Bytes that went by before it came, or faster than it reads, are not to be had before the end.
         self._behind = start < fill.offset
 
     def take(self, at: int, pieces: Sequence[bytes]) -> None:
-        """Bytes from offset `at` on have come."""
-        if at > self._at + self._held:  # some went by that it was never given
+        """Bytes from offset `at` on have come; none are for whom others come first."""
+        if not pieces or at > self._at + self._held:  # some went by, or go by, that it is not given
             self._drop()
         for piece in pieces:
             first, last = max(at, self._at + self._held), min(at + len(piece), self._at + self._left)
@@ -137,15 +154,14 @@ class FillReader:
         self.wake()
 
     async def read(self) -> bytes:
-        """The next bytes; b"" at the end. Raises what the fill has failed with."""
-        while self._left:
-            data = self._next() if self._stored is None else await self._stored.read()
-            if data or self._stored is not None:
+        """The next bytes; b"" at the end, or when `rest` has what is left. Raises what the fill has failed with."""
+        while self._left and self.rest is None:
+            if data := self._next():
                 self._at += len(data)
                 self._left -= len(data)
                 return data
             if self._fill.is_over:
-                self._stored = await (await self._fill.ended())(self._at, self._left)
+                self.rest = await (await self._fill.ended())(self._at, self._left)
             else:
                 await self._more()
         return b""
@@ -154,8 +170,8 @@ class FillReader:
         """Read no more."""
         self._drop()
         self._fill.forget(self)
-        if self._stored is not None:
-            self._stored.close()
+        if self.rest is not None:
+            self.rest.close()
 
     def wake(self) -> None:
         """Something has changed."""

@@ -185,7 +185,7 @@ class Fills:
             raise
         if not download.length:  # unknown before it is here, or nothing, which is whole at once
             return await self._run(source, key, session, download, offset or 0, None)
-        fill = self._running[key] = Fill(download.length, self._buffered)
+        fill = self._running[key] = Fill(download.length, self._buffered, self._reactor.seconds)
         fill.skip(offset or 0)
         detached(self._fetch(source, key, session, download, fill))
         return fill

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from artifactapi.objects.interface import IObjectReader
@@ -23,6 +24,8 @@ class Fault(Exception):
 
 class Stored:
     """What is in the store in the end."""
+
+    rest = None
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -49,11 +52,11 @@ def begin(work) -> Deferred:
 
 
 async def rest(reader) -> bytes:
-    """All that it gives from now on."""
+    """All that it gives from now on, and what gives what is left then."""
     pieces = []
     while data := await reader.read():
         pieces.append(data)
-    return b"".join(pieces)
+    return b"".join(pieces) + (await rest(reader.rest) if reader.rest else b"")
 
 
 @pytest.fixture
@@ -62,8 +65,13 @@ def buffered() -> Buffered:
 
 
 @pytest.fixture
-def fill(buffered) -> Fill:
-    return Fill(len(CONTENT), buffered)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fill(buffered, clock) -> Fill:
+    return Fill(len(CONTENT), buffered, clock.seconds)
 
 
 def test_the_interface(fill):
@@ -148,6 +156,22 @@ async def test_all_of_them_together(fill, buffered, monkeypatch):
         assert await rest(reader) == CONTENT
 
 
+@pytest.mark.parametrize("seconds, fed", [(0.1, 6), (1, module.FED), (200, 6)])
+async def test_when_the_end_is_near(fill, buffered, clock, seconds, fed):
+    """Only the first few are fed when it is seconds away, and known to be; the others get the rest from the store."""
+    readers = [fill.reader(0, len(CONTENT)) for _ in range(6)]
+    clock.advance(seconds)
+    fill.feed([CONTENT[:50]])
+    assert buffered.total == 50 * 6
+    fill.feed([CONTENT[50:100]])
+    assert buffered.total == 100 * fed
+    fill.feed([CONTENT[100:]])
+    stored = [Stored(CONTENT) for _ in readers]
+    fill.complete(lambda start, length: stored.pop().open(start, length))
+    for reader in readers:
+        assert await rest(reader) == CONTENT
+
+
 async def test_one_who_goes(fill, buffered):
     """A reader that is closed keeps nothing, and hinders nobody."""
     gone, stays = fill.reader(0, len(CONTENT)), fill.reader(0, len(CONTENT))
@@ -177,7 +201,7 @@ async def test_after_a_skip(fill):
 def test_any_range_in_any_pieces(data):
     """Whatever the pieces and whoever reads when: everybody gets the range that it asked for."""
     buffered = Buffered()
-    fill, reading, readers = Fill(len(CONTENT), buffered), [], []
+    fill, reading, readers = Fill(len(CONTENT), buffered, Clock().seconds), [], []
     cuts = [0, *sorted(data.draw(st.sets(st.integers(1, 999), max_size=8))), 1000]
     for first, last in pairwise(cuts):
         start = data.draw(st.integers(0, 999))
