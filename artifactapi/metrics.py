@@ -47,26 +47,7 @@ class Metrics:
         self._upload_sessions = Gauge(
             "artifactapi_upload_sessions", "Upload sessions open, of all replicas", registry=self._common
         )
-        self._backlog = Gauge(
-            "artifactapi_gc_backlog", "What the collector has to look at", ("kind",), registry=self._common
-        )
-        self._oldest = Gauge(
-            "artifactapi_gc_backlog_oldest_seconds", "Since when its oldest waits", ("kind",), registry=self._common
-        )
-        self._reclaimed = Counter(
-            "artifactapi_gc_reclaimed",
-            "What the collector took: rows by kind, objects, bytes of blobs",
-            ("kind",),
-            registry=self._registry,
-        )
-        self._collecting = Histogram(
-            "artifactapi_gc_run_seconds",
-            "Runs of the collector and their duration",
-            ("outcome",),
-            buckets=SECONDS,
-            registry=self._registry,
-        )
-        self._failures = Counter("artifactapi_gc_failures", "Sweeps that failed", ("sweep",), registry=self._registry)
+        self._count_garbage()
         self._gauge = Gauge(
             "artifactapi_database_connections", "Connections of the database pool", ("state",), registry=self._registry
         )
@@ -97,6 +78,28 @@ class Metrics:
             "Bytes sent that no upstream was asked for; without those that clients got from S3",
             registry=self._registry,
         )
+
+    def _count_garbage(self) -> None:
+        self._backlog = Gauge(
+            "artifactapi_gc_backlog", "What the collector has to look at", ("kind",), registry=self._common
+        )
+        self._oldest = Gauge(
+            "artifactapi_gc_backlog_oldest_seconds", "Since when its oldest waits", ("kind",), registry=self._common
+        )
+        self._reclaimed = Counter(
+            "artifactapi_gc_reclaimed",
+            "What the collector took: rows by kind, objects, bytes of blobs",
+            ("kind",),
+            registry=self._registry,
+        )
+        self._collecting = Histogram(
+            "artifactapi_gc_run_seconds",
+            "Runs of the collector and their duration",
+            ("outcome",),
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._failures = Counter("artifactapi_gc_failures", "Sweeps that failed", ("sweep",), registry=self._registry)
 
     def request(self, route: str, method: str, status: int, seconds: float, received: int, sent: int) -> None:
         """A request ended."""

@@ -130,8 +130,7 @@ class Transaction:
 
     async def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
-        rows = await self.query(sql, params)
-        return rows[0] if rows else None
+        return next(iter(await self.query(sql, params)), None)
 
 
 class Database:
@@ -192,8 +191,7 @@ class Database:
 
     async def one(self, sql: str, params: Params = ()) -> Row | None:
         """The first row, or None."""
-        rows = await self.query(sql, params)
-        return rows[0] if rows else None
+        return next(iter(await self.query(sql, params)), None)
 
     async def transaction(self, work: Callable[[Transaction], Awaitable[T]], unlimited: bool = False) -> T:
         """Run `work` in one transaction and commit; rolled back if it raises. Repeated when it loses a deadlock,
