@@ -8,7 +8,7 @@
 # proxies: skopeo, podman, docker and containerd's ctr pull a multi-arch image through a remote repo, a virtual one and
 # mirror addresses, and again with the upstream stopped.
 #
-# access: the clients, helm too if it is there, against a daemon with accounts. Each logs in, pushes, pulls and is refused
+# access: the clients, with Go helm too, against a daemon with accounts. Each logs in, pushes, pulls and is refused
 # where it should be; docker comes back without its password; pushes take longer than their tokens are good for.
 #
 # topology: what docker/ has. The image is built on a base made here, runs alone, then as compose.yaml says: two

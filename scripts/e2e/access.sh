@@ -61,7 +61,7 @@ own_settings() {
 
 crane() { limited "$root/.cache/gobin/crane" "$@"; }
 oras() { limited "$root/.cache/gobin/oras" "$@"; }
-helm() { limited helm "$@"; }
+helm() { limited "$root/.cache/gobin/helm" "$@"; }
 
 login_docker() { docker login --username "$1" --password-stdin "$OCI_REGISTRY"; }
 login_podman() { podman login --tls-verify=false --username "$1" --password-stdin "$OCI_REGISTRY"; }
@@ -218,16 +218,13 @@ check_access() {
     check "an image is made for them" make_archive 100000
     if command -v go >/dev/null; then
         check "crane and oras are built" build_crane_and_oras
+        check "helm is built" go_install helm.sh/helm/v3/cmd/helm@v3.22.0
         everyone+=(crane oras)
-    else
-        echo "NOT TESTED: crane and oras, which Go would build; go is not on PATH"
-    fi
-    for each in "${everyone[@]}"; do check "$each logs in, and is refused where it should be" use_accounts "$each"; done
-    if type -P helm >/dev/null; then
         check "helm logs in, and is refused where it should be" use_accounts helm
     else
-        echo "NOT TESTED: helm, which is not on PATH"
+        echo "NOT TESTED: crane, oras and helm, which Go would build; go is not on PATH"
     fi
+    for each in "${everyone[@]}"; do check "$each logs in, and is refused where it should be" use_accounts "$each"; done
     check "docker comes back without its password, until that has changed" come_back
     check "a token that expires in the middle of a push is renewed" outlive_tokens
     stop_guarded
