@@ -216,7 +216,7 @@ def config(dsn: str, tmp_path: Path) -> Config:
         s3_redirect=False,
         threads=4,
         repos=(RepoSpec("docker-internal", "docker", "local"), RepoSpec("other", "docker", "local")),
-        gc_interval=3600,
+        gc_interval=0,
         gc_blob_grace=3600,
         gc_upload_grace=86_400,
         admin_password_file=None,

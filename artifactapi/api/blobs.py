@@ -71,16 +71,19 @@ class BlobRoutes:
         if (url := await self._blobs.url(blob)) is not None:
             return redirected(url, headers)
         opening = self._blobs.open(blob, start, length)
+        coming = blob.fill is not None
         # Detached: what a thread opens for a client that has hung up must be closed again.
-        return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening))
+        return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening, coming))
 
     async def _send(
-        self, request: Request, code: int, headers: dict[str, str], opening: Awaitable[IObjectReader]
+        self, request: Request, code: int, headers: dict[str, str], opening: Awaitable[IObjectReader], coming: bool
     ) -> None:
         reader = await opening
         request.setResponseCode(code)
         for key, value in headers.items():
             request.setHeader(key, value)
+        if coming:
+            request.write(b"")  # the headers: bytes may take a while
         await self._downloads.send(request, reader)
 
 

@@ -66,9 +66,15 @@ async def find(db: Queryable, name: ImageName, digest: Digest) -> Blob | None:
 
 
 async def mount(
-    db: Queryable, name: ImageName, digest: Digest, source: ImageName | None, visible: Visible = ()
+    db: Queryable,
+    name: ImageName,
+    digest: Digest,
+    source: ImageName | None,
+    visible: Visible = (),
+    repo_type: str = "local",
 ) -> bool:
-    """Link the blob of `source` (None: of any image that may be seen) to `name`; False if it is not there, or no repo.
+    """Link the blob of `source` (None: of any image that may be seen) to `name`; False if it is not there, or no repo
+    of that type.
 
     Both rows are touched: a sweep that has picked one of them must see that it was promised.
     """
@@ -77,7 +83,7 @@ async def mount(
         await db.query(
             f"""
             WITH repo AS (
-                SELECT id FROM repos WHERE name = %(repo)s AND repo_type = 'local' FOR KEY SHARE
+                SELECT id FROM repos WHERE name = %(repo)s AND repo_type = %(repo_type)s FOR KEY SHARE
             ), blob AS (
                 UPDATE blobs b SET idle_since = now() WHERE digest = %(digest)s AND EXISTS (SELECT FROM repo)
                 AND EXISTS (
@@ -100,8 +106,20 @@ async def mount(
                 "digest": str(digest),
                 "from_repo": source.repo if source else None,
                 "from": source.image if source else None,
+                "repo_type": repo_type,
                 **params,
             },
+        )
+    )
+
+
+async def is_in(db: Queryable, repo: str, digest: Digest) -> bool:
+    """Whether any image of the repo has it."""
+    return bool(
+        await db.query(
+            """SELECT 1 FROM blobs b JOIN image_blobs l ON l.blob_id = b.id JOIN images i ON i.id = l.image_id
+               JOIN repos r ON r.id = i.repo_id WHERE b.digest = %s AND r.name = %s LIMIT 1""",
+            (str(digest), repo),
         )
     )
 

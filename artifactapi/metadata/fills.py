@@ -42,12 +42,18 @@ async def release(db: Queryable, name: ImageName, digest: Digest, session: UUID)
     )
 
 
-async def restart(db: Queryable, name: ImageName, digest: Digest, old: UUID, new: UUID) -> None:
-    """Fetch into another session: the old one is gone."""
+async def begin(db: Queryable, name: ImageName, digest: Digest, taken: UUID, into: UUID, size: int | None) -> None:
+    """It is fetched into that session, and has `size` bytes, if that is known."""
     await db.query(
-        f"UPDATE fills SET session_id = %(new)s WHERE {MINE} AND session_id = %(old)s",
-        {**_key(name, digest), "old": str(old), "new": str(new)},
+        f"UPDATE fills SET session_id = %(into)s, size = %(size)s WHERE {MINE} AND session_id = %(taken)s",
+        {**_key(name, digest), "taken": str(taken), "into": str(into), "size": size},
     )
+
+
+async def size(db: Queryable, name: ImageName, digest: Digest) -> int | None:
+    """How many bytes the one has that is being fetched; None if nobody knows, or fetches it."""
+    row = await db.one(f"SELECT size FROM fills WHERE {MINE}", _key(name, digest))
+    return row[0] if row else None
 
 
 def _key(name: ImageName, digest: Digest) -> dict[str, object]:

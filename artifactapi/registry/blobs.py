@@ -44,8 +44,9 @@ class Blobs:
         self._repos = repos
         self._lookups = Lookups(database, rows.find_all)
 
-    async def find(self, name: ImageName, digest: Digest, may: May = anyone) -> Blob:
-        """Where the blob's bytes are (end-point 2). `may`: whether the caller may pull from a member of a virtual repo.
+    async def find(self, name: ImageName, digest: Digest, may: May = anyone, fetch: bool = True) -> Blob:
+        """Where the blob's bytes are (end-point 2). `may`: whether the caller may pull from a member of a virtual repo;
+        `fetch`: whether what only an upstream has is fetched, or only described.
 
         Raises BlobUnknown, NameUnknown, and what an upstream fails with.
         """
@@ -54,7 +55,7 @@ class Blobs:
             repo = await self._repos.require(name)
             if self._elsewhere is None or repo.repo_type == "local":
                 raise absent.blob(digest)
-            blob = await self._elsewhere.blob(repo, name, digest, may)
+            blob = await self._elsewhere.blob(repo, name, digest, may, fetch)
         if self._elsewhere is not None and blob.source == "hit":
             self._elsewhere.uses.add(name, str(digest))
         return blob
@@ -65,7 +66,7 @@ class Blobs:
         Cheap: a row is written only when a quarter of the lease has passed; the collector gives that quarter on top.
         Raises BlobUnknown, NameUnknown.
         """
-        blob = await self.find(name, digest, may)
+        blob = await self.find(name, digest, may, fetch=False)
         lapsing = blob.idle is not None and blob.idle >= self._lease / 4
         if lapsing and not await rows.renew(self._database, blob.image or name, digest):
             raise absent.blob(digest)
@@ -80,7 +81,7 @@ class Blobs:
     async def open(self, blob: Blob, start: int, length: int) -> IObjectReader:
         """`length` bytes from `start` on of a blob, as they come if it is on its way. Raises ObjectMissing."""
         if isinstance(blob.fill, Fill):
-            return blob.fill.reader(start, length)
+            return await blob.fill.open(start, length)
         return await open_blob(self._store, blob, start, length)
 
     async def mount(self, name: ImageName, digest: Digest, source: ImageName | None, visible: Visible = ()) -> bool:

@@ -50,12 +50,14 @@ class Elsewhere:
             return await self.virtual.manifest(repo, name, reference, may)
         return await self._remote.manifest(repo, name, reference, known)
 
-    async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May) -> Blob:
-        """The blob, or where its bytes come from. Raises BlobUnknown, NameUnknown, and what an upstream fails with."""
+    async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May, fetch: bool) -> Blob:
+        """The blob, or where its bytes come from; only its size is right where it is not to be fetched.
+
+        Raises BlobUnknown, NameUnknown, and what an upstream fails with.
+        """
         if repo.repo_type == "virtual":
-            return await self.virtual.blob(repo, name, digest, may)
-        found = await self._remote.blob(repo, name, digest)
-        return found if isinstance(found, Blob) else Blob(digest, found.size, None, None, source="miss", fill=found)
+            return await self.virtual.blob(repo, name, digest, may, fetch)
+        return await self._remote.blob(repo, name, digest, fetch)
 
     async def tags(self, repo: Repo, name: ImageName, page: Page, may: May) -> Listing:
         """A page of tags. Raises NameUnknown, and what an upstream fails with."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -21,6 +22,8 @@ SOON = 10.0
 """When the whole is that many seconds away, only the first few readers are fed any more: the others get the rest from
 the store, by os.sendfile, for a tenth of the CPU that the reactor would spend on it. MEASURED: seconds before the rate
 is believed."""
+PATIENCE = 5.0
+"""Seconds that an answer waits for its first bytes: until then, what goes wrong can still be told."""
 
 Open = Callable[[int, int], Awaitable[IObjectReader]]
 """Opens `length` bytes from `start` on of what is in the store."""
@@ -39,13 +42,12 @@ class Fill:
     """Bytes come in order; `complete` says that they are in the store and have their digest, `fail` that they will
     not be."""
 
-    def __init__(self, size: int, buffered: Buffered, seconds: Callable[[], float]) -> None:
-        """`seconds`: the time."""
+    def __init__(self, size: int, buffered: Buffered, reactor: Any) -> None:
         self.size = size
         self.offset = 0
         self._buffered = buffered
-        self._seconds = seconds
-        self._began = seconds(), 0
+        self._reactor = reactor
+        self._began = reactor.seconds(), 0
         self._readers: dict[FillReader, None] = {}  # in the order in which they came
         self._open: Open | None = None
         self._error: Exception | None = None
@@ -62,7 +64,7 @@ class Fill:
     def skip(self, offset: int) -> None:
         """The bytes up to there are in the store already: nobody can be given them now."""
         self.offset = offset
-        self._began = self._seconds(), offset
+        self._began = self._reactor.seconds(), offset
 
     def complete(self, opening: Open) -> None:
         """All is in the store."""
@@ -84,8 +86,25 @@ class Fill:
             await waiter
         return self._open
 
+    async def open(self, start: int, length: int) -> FillReader:
+        """`length` bytes from `start` on, when the first of them are here, or none come for a while.
+
+        Raises what it has failed with before that.
+        """
+        reader = self.reader(start, length)
+        patience = self._reactor.callLater(PATIENCE, reader.hurry)
+        try:
+            await reader.ready()
+        except BaseException:
+            reader.close()
+            raise
+        finally:
+            if patience.active():
+                patience.cancel()
+        return reader
+
     def reader(self, start: int, length: int) -> FillReader:
-        """`length` bytes from `start` on, as they come."""
+        """The same at once."""
         reader = FillReader(self, start, length, self._buffered)
         if self._open is None:
             self._readers[reader] = None
@@ -108,8 +127,8 @@ class Fill:
     def _ends_soon(self) -> bool:
         """Whether it will be whole in SOON seconds, at the rate so far."""
         began, first = self._began
-        took = self._seconds() - began
-        return took > MEASURED and (self.size - self.offset) * took < SOON * (self.offset - first)
+        took = self._reactor.seconds() - began
+        return bool(took > MEASURED and (self.size - self.offset) * took < SOON * (self.offset - first))
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -137,6 +156,7 @@ class FillReader:
         self._pieces: deque[bytes] = deque()
         self._held = 0
         self._waiter: Deferred[None] | None = None
+        self._hurried = False
         # Bytes that went by before it came, or faster than it reads, are not to be had before the end.
         self._behind = start < fill.offset
 
@@ -151,6 +171,18 @@ class FillReader:
             at += len(piece)
         if self._held > WINDOW or (self._held and self._buffered.total > IN_ALL):
             self._drop()
+        self.wake()
+
+    async def ready(self) -> None:
+        """When it can give bytes, or `hurry` was called. Raises what the fill has failed with."""
+        while not (self._can_give or self._fill.is_over or self._hurried):
+            await self._more()
+        if self._fill.is_over:
+            await self._fill.ended()
+
+    def hurry(self) -> None:
+        """Be ready, bytes or not."""
+        self._hurried = True
         self.wake()
 
     async def read(self) -> bytes:
@@ -182,6 +214,10 @@ class FillReader:
     async def _more(self) -> None:
         self._waiter = Deferred()
         await self._waiter
+
+    @property
+    def _can_give(self) -> bool:
+        return bool(self._pieces) and (len(self._pieces[0]) < self._left or self._fill.is_right)
 
     def _next(self) -> bytes:
         """Some of what is here; never the last bytes, as long as they may be wrong."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,8 +15,8 @@ from twisted.logger import Logger
 from artifactapi.metadata import blobs as blob_rows
 from artifactapi.metadata import fills as rows
 from artifactapi.metadata import repos as repo_rows
-from artifactapi.metadata.blobs import Blob
-from artifactapi.metadata.database import Database
+from artifactapi.metadata.blobs import Blob, Key
+from artifactapi.metadata.database import Database, Queryable
 from artifactapi.metadata.patient import Patient
 from artifactapi.objects.bytes import BytesReader
 from artifactapi.objects.interface import IObjectReader, IObjectStore
@@ -30,97 +32,32 @@ from artifactapi.oci.errors import (
     UploadConflict,
 )
 from artifactapi.oci.names import ImageName
+from artifactapi.registry import absent
+from artifactapi.registry.arriving import Arriving, begin
 from artifactapi.registry.fill import Buffered, Fill
 from artifactapi.registry.intake import ClientGone
 from artifactapi.registry.uploads import Uploads
 from artifactapi.registry.upstreams import Source, told
 from artifactapi.shield import Shared, detached
 from artifactapi.upstream.download import Download
-from artifactapi.upstream.errors import Broken, UpstreamError
+from artifactapi.upstream.errors import Broken, NotThere, UpstreamError
 
 LEASE = 20.0
 HEARTBEAT = 5.0
 """A replica that says nothing for LEASE seconds has died, and another one goes on."""
 LOOK = 0.3
 """Seconds between two looks at what another replica fetches."""
-TRIES = 5
-"""How often a body that breaks is gone on with, without a byte in between."""
-PAUSE = 1.0
 STOP_SECONDS = 10.0
-Key = tuple[ImageName, Digest]
 log = Logger()
 
 
-class Arriving:
-    """The rest of a blob from `offset` on, as the body of an upload; a body that breaks is gone on with where it broke.
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A fetch whose first bytes are on their way: into which session, of which `offset` bytes are here already."""
 
-    An upstream that knows no ranges begins anew: what is here already is passed over.
-    """
-
-    def __init__(
-        self, source: Source, key: Key, download: Download, offset: int, fill: Fill | None, reactor: Any
-    ) -> None:
-        self._source = source
-        self._key = key
-        self._download = download
-        self._fill = fill
-        self._reactor = reactor
-        self._offset = offset
-        self._surplus = offset - download.start
-        self._tries = TRIES
-        self._stopped = False
-        self.error: UpstreamError | None = None
-        self.length = None if download.length is None else download.length - offset
-
-    async def read(self) -> list[bytes]:
-        """The next bytes; [] at the end. Raises ClientGone when the upstream does not go on: what came is kept."""
-        while True:
-            try:
-                came = await self._download.read()
-            except UpstreamError as error:
-                await self._again(error)
-            else:
-                pieces = self._beyond(came)
-                if pieces or not came:
-                    return pieces
-
-    def stop(self) -> None:
-        """Go on no more, as if the upstream had gone for good."""
-        self._stopped = True
-        self._download.close()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._download.close()
-
-    def _beyond(self, pieces: Sequence[bytes]) -> list[bytes]:
-        """Those that are new."""
-        if self._surplus:
-            whole = b"".join(pieces)
-            pieces = [whole[self._surplus :]] if len(whole) > self._surplus else []
-            self._surplus -= min(self._surplus, len(whole))
-        if pieces:
-            self._tries = TRIES
-            self._offset += sum(map(len, pieces))
-            if self._fill is not None:
-                self._fill.feed(pieces)
-        return list(pieces)
-
-    async def _again(self, error: UpstreamError) -> None:
-        while self._tries and not self._stopped:
-            self._tries -= 1
-            try:
-                self._download = await begin(self._source, self._key, self._offset)
-            except UpstreamError as another:
-                error = another
-            else:
-                self._surplus = self._offset - self._download.start
-                if not self._stopped:
-                    return
-                self._download.close()
-            await deferLater(self._reactor, PAUSE)
-        self.error = error
-        raise ClientGone
+    session: UUID
+    download: Download
+    offset: int
 
 
 class Fills:
@@ -139,10 +76,13 @@ class Fills:
 
     async def get(self, source: Source, name: ImageName, digest: Digest) -> Fill | Blob:
         """The blob on its way, or when it is there. Raises UpstreamError, and what the store and the database do."""
-        running = self._running.get((name, digest))
-        if running is not None:
-            return running
-        return await self._starting.run((name, digest), lambda: self._begin(source, (name, digest)))
+        return self.running(name, digest) or await self._starting.run(
+            (name, digest), lambda: self._begin(source, (name, digest))
+        )
+
+    def running(self, name: ImageName, digest: Digest) -> Fill | None:
+        """The blob on its way, if somebody waits for it here."""
+        return self._running.get((name, digest))
 
     async def stop(self) -> None:
         """Let others go on with what is being fetched here: what came of it is kept. Takes STOP_SECONDS at most."""
@@ -154,23 +94,59 @@ class Fills:
             await deferLater(self._reactor, 0.05)
 
     async def _begin(self, source: Source, key: Key) -> Fill | Blob:
-        name, digest = key
-        mine = uuid4()
+        await self._link(source, key)
         while not self._stopped:
-            session = await rows.take(self._database, name, digest, mine, LEASE)
-            # Asked after taking: whoever fetched it until now may just have ended.
-            if (blob := await blob_rows.find(self._database, name, digest)) is not None:
-                if session is not None:
-                    await rows.release(self._database, name, digest, session)
+            session, blob = await self._turn(self._database, key)
+            if blob is not None:
                 return blob
             if session is not None:
                 return await self._lead(source, key, session)
-            if await repo_rows.find(self._database, name.repo) is None:
-                raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+            if size := await rows.size(self._database, *key):
+                return self._filled(key, size, lambda fill: self._follow(source, key, fill))
             await deferLater(self._reactor, LOOK)
         raise Unavailable("the registry is stopping")
 
+    async def _link(self, source: Source, key: Key) -> None:
+        """Share it with another image of the repo that has it, if the upstream says that this one has it too."""
+        name, digest = key
+        if await blob_rows.is_in(self._database, name.repo, digest):
+            with suppress(UpstreamError):  # which may say more when it is asked for the blob itself
+                await source.ask(lambda: source.upstream.size(name.image, digest))
+                await blob_rows.mount(self._database, name, digest, None, (((name.repo, "*"),),), "remote")
+
+    async def _turn(self, db: Queryable, key: Key) -> tuple[UUID | None, Blob | None]:
+        """The session to fetch into, if it is our turn; the blob, if it is there. Raises NameUnknown."""
+        name, digest = key
+        session = await rows.take(db, name, digest, uuid4(), LEASE)
+        # Asked after taking: whoever fetched it until now may just have ended.
+        blob = await blob_rows.find(db, name, digest)
+        if blob is not None and session is not None:
+            await self._release(key, session)
+        elif blob is None and session is None and await repo_rows.find(db, name.repo) is None:
+            raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+        return session, blob
+
     async def _lead(self, source: Source, key: Key, session: UUID) -> Fill | Blob:
+        begun = await self._start(source, key, session)
+        size = begun.download.length
+        if not size:  # unknown before it is here, or nothing, which is whole at once
+            return await self._run(source, key, begun, None)
+        return self._filled(key, size, lambda fill: self._run(source, key, begun, fill))
+
+    async def _follow(self, source: Source, key: Key, fill: Fill) -> Blob:
+        """When another replica has fetched it. If that one is not heard of any more, we go on."""
+        patient = Patient(self._database)  # clients have their headers
+        while not self._stopped:
+            await deferLater(self._reactor, LOOK)
+            session, blob = await self._turn(patient, key)
+            if blob is not None:
+                return blob
+            if session is not None:
+                return await self._run(source, key, await self._start(source, key, session), fill)
+        raise Unavailable("the registry is stopping")
+
+    async def _start(self, source: Source, key: Key, session: UUID) -> Begun:
+        """Go on in that session, or begin a new one if it is not there. Raises UpstreamError."""
         offset = None
         try:
             offset = await self._offset(key, session)
@@ -179,16 +155,12 @@ class Fills:
             await (self._release if offset is None else self._let_go)(key, session)
             raise
         try:
-            session = session if offset is not None else await self._start(key, session)
+            into = session if offset is not None else await self._new_session(key)
+            await rows.begin(self._database, *key, session, into, download.length)
         except BaseException:
             download.close()
             raise
-        if not download.length:  # unknown before it is here, or nothing, which is whole at once
-            return await self._run(source, key, session, download, offset or 0, None)
-        fill = self._running[key] = Fill(download.length, self._buffered, self._reactor.seconds)
-        fill.skip(offset or 0)
-        detached(self._fetch(source, key, session, download, fill))
-        return fill
+        return Begun(into, download, offset or 0)
 
     async def _offset(self, key: Key, session: UUID) -> int | None:
         """How much a replica has left in the session that has died, or could not go on; None if there is none."""
@@ -197,18 +169,23 @@ class Fills:
         except BlobUploadUnknown:
             return None
 
-    async def _start(self, key: Key, session: UUID) -> UUID:
-        """A session to fetch into instead of that one, which is not there."""
+    async def _new_session(self, key: Key) -> UUID:
         name, digest = key
-        new = await self._uploads.start(name, digest.algorithm, repo_type="remote")
-        await rows.restart(self._database, name, digest, session, new.id)
-        return new.id
+        return (await self._uploads.start(name, digest.algorithm, repo_type="remote")).id
 
-    async def _fetch(self, source: Source, key: Key, session: UUID, download: Download, fill: Fill) -> None:
+    def _filled(self, key: Key, size: int, work: Callable[[Fill], Coroutine[Any, Any, Blob]]) -> Fill:
+        """One of `size` bytes, which are there when `work` is done."""
+        fill = self._running[key] = Fill(size, self._buffered, self._reactor)
+        detached(self._end(key, fill, work(fill)))
+        return fill
+
+    async def _end(self, key: Key, fill: Fill, work: Coroutine[Any, Any, Blob]) -> None:
         try:
-            blob = await self._run(source, key, session, download, fill.offset, fill)
+            blob = await work
         except OciError as error:
             fill.fail(error)
+        except NotThere:
+            fill.fail(absent.blob(key[1]))
         except UpstreamError as error:
             fill.fail(told(error))
         except Exception:
@@ -219,19 +196,19 @@ class Fills:
         finally:
             self._running.pop(key, None)
 
-    async def _run(
-        self, source: Source, key: Key, session: UUID, download: Download, offset: int, fill: Fill | None
-    ) -> Blob:
+    async def _run(self, source: Source, key: Key, begun: Begun, fill: Fill | None) -> Blob:
         """Fetch it, and keep it. Raises UpstreamError, OciError."""
-        arriving = Arriving(source, key, download, offset, fill, self._reactor)
+        arriving = Arriving(source, key, begun.download, begun.offset, fill, self._reactor)
         self._arriving.add(arriving)
         if self._stopped:
             arriving.stop()
-        beat = LoopingCall(lambda: Deferred.fromCoroutine(self._renew(key, session)))
+        if fill is not None:
+            fill.skip(begun.offset)
+        beat = LoopingCall(lambda: Deferred.fromCoroutine(self._renew(key, begun.session)))
         beat.clock = self._reactor
         beat.start(HEARTBEAT, now=False)
         try:
-            await self._keep(key, session, arriving, offset)
+            await self._keep(key, begun.session, arriving, begun.offset)
         finally:
             beat.stop()
             arriving.close()
@@ -273,20 +250,6 @@ class Fills:
             await rows.release(self._database, *key, session)
         except OciError:  # the lease will end
             log.warn("the lease of a blob that was fetched could not be given back")
-
-
-async def begin(source: Source, key: Key, offset: int) -> Download:
-    """The blob from `offset` on, or from its first byte: of an upstream that knows no ranges, or if nothing is left.
-
-    Raises UpstreamError.
-    """
-    name, digest = key
-    try:
-        return await source.upstream.blob(name.image, digest, offset)
-    except Broken as error:
-        if error.status != 416 or not offset:
-            raise
-    return await source.upstream.blob(name.image, digest, 0)
 
 
 async def open_blob(store: IObjectStore, blob: Blob, start: int, length: int) -> IObjectReader:

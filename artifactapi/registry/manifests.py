@@ -26,6 +26,8 @@ from artifactapi.threads import Threads
 
 SMALL = 64 * 1024
 """Bytes of a manifest that are parsed on the reactor; more go to a thread."""
+MOST_FETCHED = 100
+"""Blobs of one manifest that upstreams are asked for when it is pushed."""
 
 
 class Manifests:
@@ -63,8 +65,8 @@ class Manifests:
     ) -> tuple[Digest, Manifest]:
         """Store it under its digest, and let `tags` and a `reference` that is one stand for it; 7a and 7b.
 
-        `others`: images that its client sees as this one. Blobs that only they have are linked: it was told that they
-        are there.
+        `others`: images that its client sees as this one. Blobs that only they have, or their upstreams, are linked:
+        it was told that they are there.
 
         Raises ManifestInvalid, ManifestBlobUnknown, DigestInvalid, NameUnknown, Denied for an immutable tag.
         """
@@ -72,6 +74,9 @@ class Manifests:
             digest, manifest = check(content, content_type, reference)
         else:
             digest, manifest = await self._threads.run(check, content, content_type, reference)
+        if others and self._elsewhere is not None:
+            for missing in (await blob_rows.missing(self._database, name, blobs_of(manifest)))[:MOST_FETCHED]:
+                await self._elsewhere.virtual.fetch(others, missing)
         names = sorted({str(tag) for tag in (*tags, *([reference] if isinstance(reference, Tag) else []))})
 
         async def work(transaction: Transaction) -> None:
@@ -162,17 +167,21 @@ def immutable(tag: str) -> Denied:
 
 async def link_from(transaction: Transaction, name: ImageName, others: Sequence[ImageName], manifest: Manifest) -> None:
     """Mount what the image lacks of its blobs from the first of the others that has it here."""
-    blobs = sorted({r.digest for r in manifest.references if r.kind != "manifest"}, key=str)
-    for digest in await blob_rows.missing(transaction, name, blobs):
+    for digest in await blob_rows.missing(transaction, name, blobs_of(manifest)):
         for source in others:
             if source != name and await blob_rows.mount(transaction, name, digest, source):
                 break
 
 
+def blobs_of(manifest: Manifest) -> list[Digest]:
+    """The blobs that it names, each once, by digest."""
+    return sorted({r.digest for r in manifest.references if r.kind != "manifest"}, key=str)
+
+
 async def require_references(transaction: Transaction, image: int, manifest: Manifest) -> None:
     """All that it names is linked to the image, and stays so until the transaction ends. Raises ManifestBlobUnknown."""
     children = sorted({str(r.digest) for r in manifest.references if r.kind == "manifest"})
-    blobs = sorted({str(r.digest) for r in manifest.references if r.kind != "manifest"})
+    blobs = list(map(str, blobs_of(manifest)))
     present = await rows.lock_present(transaction, image, children) if children else set()
     if blobs:
         present |= await blob_rows.lock_linked(transaction, image, blobs)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -64,13 +65,19 @@ class Remote:
                 return replace(known, source="stale")
             raise told(error) from None
 
-    async def blob(self, repo: Repo, name: ImageName, digest: Digest) -> Blob | Fill:
-        """The blob on its way here. Raises BlobUnknown, and what `manifest` does."""
+    async def blob(self, repo: Repo, name: ImageName, digest: Digest, fetch: bool = True) -> Blob:
+        """The blob on its way here; where it is not to be fetched, what the upstream says of it.
+
+        Raises BlobUnknown, and what `manifest` does.
+        """
         source, question = await self._upstreams.of(repo), (name, str(digest))
         if not source.settings.takes(name, None) or question in source.misses:
             raise absent.blob(digest)
         try:
-            return await self._fills.get(source, name, digest)
+            if not fetch and (described := await self._described(source, name, digest)) is not None:
+                return described
+            found = await self._fills.get(source, name, digest)
+            return found if isinstance(found, Blob) else coming(digest, found.size, found)
         except NotThere:
             source.misses.add(question, source.settings.negative_ttl)
             raise absent.blob(digest) from None
@@ -108,6 +115,14 @@ class Remote:
             await self._refresh(repo, name, fallback(subject))
         return found or []
 
+    async def _described(self, source: Source, name: ImageName, digest: Digest) -> Blob | None:
+        """What the upstream says of a blob that nobody fetches here; None if it does not say enough."""
+        size = None
+        if self._fills.running(name, digest) is None:
+            with refusals():
+                size = await source.ask(lambda: source.upstream.size(name.image, digest))
+        return None if size is None else coming(digest, size)
+
     async def _all_tags(self, source: Source, name: ImageName) -> list[Tag]:
         """All of an image: one answer of the upstream serves all pages for a while."""
         known = source.lists.get(name)
@@ -126,13 +141,19 @@ class Remote:
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is not None and isinstance(reference, Tag):
-            head = await source.ask(lambda: source.upstream.head(name.image, reference))
-            if head.digest is not None and str(head.digest) == known.digest:
-                await cached.confirm(self._database, name, reference, head.digest)
+            digest = await self._digest(source, name, reference)
+            if digest is not None and str(digest) == known.digest:
+                await cached.confirm(self._database, name, reference, digest)
                 return replace(known, source="hit", age=0.0, fresh=True)
         found = await source.ask(lambda: source.upstream.manifest(name.image, reference))
         assert found is not None
         return await self._keep(name, reference, found)
+
+    async def _digest(self, source: Source, name: ImageName, tag: Tag) -> Digest | None:
+        """What the upstream says that the tag stands for now; None if it does not say it without the manifest."""
+        with refusals():
+            return (await source.ask(lambda: source.upstream.head(name.image, tag))).digest
+        return None
 
     async def _keep(self, name: ImageName, reference: Digest | Tag, found: upstream.Manifest) -> Stored:
         digest, manifest = await self._threads.run(checked, reference, found)
@@ -148,6 +169,21 @@ class Remote:
 
         await self._database.transaction(work)
         return Stored(str(digest), manifest.media_type, len(found.content), found.content, "miss")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Lets it be that an upstream does not answer HEAD: then GET has to do."""
+    try:
+        yield
+    except Broken as error:
+        if not error.is_refusal:
+            raise
+
+
+def coming(digest: Digest, size: int, fill: Fill | None = None) -> Blob:
+    """A blob that is not here yet."""
+    return Blob(digest, size, None, None, source="miss", fill=fill)
 
 
 def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, Manifest]:

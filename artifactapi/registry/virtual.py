@@ -21,6 +21,7 @@ from artifactapi.oci.ranges import Page
 from artifactapi.registry import absent
 from artifactapi.registry.blobs import Blobs
 from artifactapi.registry.elsewhere import May, nobody
+from artifactapi.registry.fill import Fill
 from artifactapi.registry.manifests import Manifests
 from artifactapi.registry.referrers import ReferrersOf
 from artifactapi.registry.repos import Repos
@@ -67,10 +68,17 @@ class Virtual:
                 continue  # any other error ends it: the next member's tag may stand for something else
         raise error
 
-    async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May) -> Blob:
+    async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May, fetch: bool) -> Blob:
         """The blob, wherever it is. Raises BlobUnknown."""
         places = await self._nearest(seen(repo, name, may), digest)
-        return await anywhere(places, lambda at: self._blobs.find(at, digest, nobody), absent.blob(digest))
+        return await self._at(places, digest, fetch)
+
+    async def fetch(self, places: Sequence[ImageName], digest: Digest) -> None:
+        """Have the blob here, if one of these images has it, or its upstream."""
+        with suppress(OciError):
+            blob = await self._at(await self._nearest(places, digest), digest)
+            if isinstance(blob.fill, Fill):
+                await blob.fill.ended()
 
     async def tags(self, repo: Repo, name: ImageName, page: Page, may: May) -> Listing:
         """A page of the tags of all members, each once. Raises NameUnknown."""
@@ -91,6 +99,9 @@ class Virtual:
                 for entry in page.descriptors:
                     found.setdefault(entry["digest"], entry)
         return list(found.values())
+
+    async def _at(self, places: Sequence[ImageName], digest: Digest, fetch: bool = True) -> Blob:
+        return await anywhere(places, lambda at: self._blobs.find(at, digest, nobody, fetch), absent.blob(digest))
 
     async def _claimed(self, repo: Repo, name: ImageName, may: May) -> list[ImageName]:
         """Those that may say what belongs to a name: the local members that have the image, if there are any, whether

@@ -24,7 +24,6 @@ ACCEPT = ", ".join((OCI_INDEX, DOCKER_LIST, OCI_MANIFEST, DOCKER_MANIFEST, OCI_A
 """Everything, but without these names old registries convert to Docker's schema 1."""
 TAGS = 1000
 """Tags that are asked for at once: Distribution answers 400 to more."""
-_NO_REFERRERS = (400, 405, 501)  # beside 404, what registries without the referrers API answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,13 @@ class Upstream:
         headers = {"Accept": "*/*", **({"Range": f"bytes={start}-"} if start else {})}
         return download(await self._requests.send("blob", "GET", name, address, headers), start)
 
+    async def size(self, name: str, digest: Digest) -> int | None:
+        """How many bytes a blob has, if the upstream says so."""
+        address = self._requests.address(name, f"blobs/{digest}")
+        answer = await self._requests.send("head", "HEAD", name, address, {"Accept": "*/*"})
+        answer.require(200)
+        return answer.size
+
     async def tags(self, name: str) -> list[Tag]:
         """All tags, in the order of their bytes, whatever the upstream's is: not every one knows `last`."""
         found: set[Tag] = set()
@@ -100,7 +106,7 @@ class Upstream:
         except NotThere:
             return None
         except Broken as error:
-            if error.status in _NO_REFERRERS or (error.kind == "malformed" and error.status == 200):
+            if error.is_refusal or (error.kind == "malformed" and error.status == 200):
                 return None
             raise
         return found

@@ -26,7 +26,7 @@ def _cheap_hashes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def config(config: Config) -> Config:
     """As often as a test likes may somebody be wrong; and nothing runs of its own."""
-    return replace(config, login_attempts=0, gc_interval=0)
+    return replace(config, login_attempts=0)
 
 
 @pytest_twisted.async_yield_fixture

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
 from artifactapi.service import Artifactapi
 from tests.client import Client
 from tests.metadata.conftest import eventually
@@ -13,12 +9,6 @@ from tests.onlooker import Onlooker
 
 NAME = "docker-internal/team/app"
 BIG = bytes(200_000)
-
-
-@pytest.fixture
-def config(config):
-    """No run begins by itself: it could take what a test is about to look at."""
-    return replace(config, gc_interval=0)
 
 
 async def status(client: Client) -> dict:

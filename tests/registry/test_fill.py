@@ -71,7 +71,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def fill(buffered, clock) -> Fill:
-    return Fill(len(CONTENT), buffered, clock.seconds)
+    return Fill(len(CONTENT), buffered, clock)
 
 
 def test_the_interface(fill):
@@ -201,7 +201,7 @@ async def test_after_a_skip(fill):
 def test_any_range_in_any_pieces(data):
     """Whatever the pieces and whoever reads when: everybody gets the range that it asked for."""
     buffered = Buffered()
-    fill, reading, readers = Fill(len(CONTENT), buffered, Clock().seconds), [], []
+    fill, reading, readers = Fill(len(CONTENT), buffered, Clock()), [], []
     cuts = [0, *sorted(data.draw(st.sets(st.integers(1, 999), max_size=8))), 1000]
     for first, last in pairwise(cuts):
         start = data.draw(st.integers(0, 999))

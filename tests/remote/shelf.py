@@ -19,8 +19,9 @@ class Shelf:
         self.scripted = scripted
 
     def blob(self, content: bytes = LAYER, *replies: Reply, name: str = APP) -> str:
-        """A blob, which is answered like this; its digest."""
+        """A blob, which is answered like this to GET; its digest."""
         digest = digest_of(content)
+        self.scripted.on(f"HEAD /v2/{name}/blobs/{digest}$", answer(200, content))
         self.scripted.on(f"GET /v2/{name}/blobs/{digest}$", *(replies or (partly(content),)))
         return digest
 

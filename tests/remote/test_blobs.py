@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from artifactapi.registry import fills
+from artifactapi.registry import arriving, fills
 from tests.client import Client, digest_of
 from tests.remote.pulls import Pull, asked, ended, pull
 from tests.remote.shelf import APP, LAYER, Shelf
@@ -31,8 +31,8 @@ from tests.upstream.scripted import (
 WRONG = LAYER[:-1] + b"\0"
 BLOB = f"/v2/hub/{APP}/blobs/"
 SMALL = b"a config"
-FETCHED = """INSERT INTO fills SELECT id, 'team/app', '{}', gen_random_uuid(), now() + interval '{} seconds' FROM repos
-    WHERE name = 'hub' RETURNING 1"""
+FETCHED = """INSERT INTO fills SELECT id, 'team/app', '{}', gen_random_uuid(), now() + interval '{} seconds', {}
+    FROM repos WHERE name = 'hub' RETURNING 1"""
 """A row of another replica, which fetches a blob."""
 NOTHING = (
     "SELECT (SELECT count(*) FROM image_blobs), (SELECT count(*) FROM fills), (SELECT count(*) FROM upload_sessions)"
@@ -42,7 +42,7 @@ NOTHING = (
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon."""
-    monkeypatch.setattr(fills, "PAUSE", 0.02)
+    monkeypatch.setattr(arriving, "PAUSE", 0.02)
     monkeypatch.setattr(fills, "LOOK", 0.02)
 
 
@@ -134,13 +134,88 @@ async def test_a_range(client: Client, remote, shelf: Shelf):
     assert (await get(client, digest, Range="bytes=9999999-")).status == 416
 
 
+async def head_of(client: Client, digest: str) -> tuple[int, str, str]:
+    """HEAD: the status, the length, and the source."""
+    answered = await client.request("HEAD", BLOB + digest)
+    return answered.status, answered.headers["Content-Length"], answered.headers["X-Artifact-Source"]
+
+
 async def test_head(client: Client, remote, shelf: Shelf, rows):
-    """HEAD of a cold blob says how long it is, and it is fetched."""
+    """HEAD of a cold blob says how long the upstream says that it is, and does not fetch it."""
     digest = shelf.blob()
     await remote()
-    answered = await client.request("HEAD", BLOB + digest)
-    assert (answered.status, answered.headers["Content-Length"]) == (200, str(len(LAYER)))
+    assert await head_of(client, digest) == (200, str(len(LAYER)), "miss")
+    assert rows(NOTHING) == [(0, 0, 0)]
+    assert shelf.asked(digest) == ["HEAD"]
+    assert (await client.request("HEAD", BLOB + digest_of(b"other"))).status == 404
+
+
+@pytest.mark.parametrize("reply", [answer(405), raw(head(200))], ids=["refused", "no length"])
+async def test_head_of_an_upstream_that_does_not_say(client: Client, remote, shelf: Shelf, reply: Reply):
+    """Where the upstream does not answer HEAD, or without a length, it is fetched to know it."""
+    digest = shelf.blob()
+    shelf.scripted.on(f"HEAD .*{digest}$", reply)
+    await remote()
+    assert await head_of(client, digest) == (200, str(len(LAYER)), "miss")
+    assert shelf.asked(digest) == ["HEAD", "GET"]
+    assert (await head_of(client, digest))[2] in ("miss", "hit")
+    assert shelf.asked(digest) == ["HEAD", "GET"]
+
+
+@pytest.mark.parametrize("status, asked_for", [(200, ["HEAD"]), (404, ["HEAD", "GET"]), (405, ["HEAD", "GET"])])
+async def test_what_another_image_has(client: Client, remote, shelf: Shelf, rows, status: int, asked_for: list[str]):
+    """A blob that another image of the repo has is not fetched again, if the upstream says that it is in this one."""
+    digest = shelf.blob(LAYER, name="team/base")
+    await remote()
+    assert (await client.get(f"/v2/hub/team/base/blobs/{digest}")).body == LAYER
     await until(lambda: rows(NOTHING) == [(1, 0, 0)])
+    shelf.blob(LAYER, answer(404) if status == 404 else partly(LAYER))
+    shelf.scripted.on(f"HEAD .*{APP}/blobs/{digest}$", answer(status, LAYER))
+    found = await get(client, digest)
+    assert (found.status, found.headers["x-artifact-source"] if found.status == 200 else "") == {
+        200: (200, "hit"),
+        404: (404, ""),
+        405: (200, "miss"),
+    }[status]
+    assert shelf.asked(f"{APP}/blobs/{digest}") == asked_for
+    await until(lambda: rows(NOTHING) == [(1 if status == 404 else 2, 0, 0)])
+    assert rows("SELECT count(*) FROM blobs") == [(1,)]
+
+
+async def test_small_and_wrong(client: Client, remote, shelf: Shelf):
+    """What goes wrong before the first byte could be given is told, not only cut."""
+    digest = shelf.blob(SMALL, answer(200, b"another!"))
+    await remote()
+    answered = await client.get(BLOB + digest)
+    assert (answered.status, answered.code) == (502, "UPSTREAM_UNAVAILABLE")
+
+
+async def test_what_another_replica_fetches(client: Client, remote, shelf: Shelf, rows, monkeypatch):
+    """Whoever waits for another replica has the headers meanwhile, and all of it if that replica dies."""
+    monkeypatch.setattr("artifactapi.registry.fill.PATIENCE", 0.05)
+    digest = shelf.blob()
+    await remote()
+    rows(FETCHED.format(digest, 86400, len(LAYER)))
+    assert await head_of(client, digest) == (200, str(len(LAYER)), "miss")
+    with client.connect() as connection:
+        received = await deferToThread(asked, connection, BLOB + digest, Range="bytes=500000-")
+        assert received.startswith(b"HTTP/1.1 206 ")
+        assert shelf.asked(digest) == ["HEAD"]
+        rows("UPDATE fills SET lease_until = now() - interval '1 second' RETURNING 1")
+        found = await deferToThread(ended, received, connection)
+    assert (found.whole, found.body) == (True, LAYER[500_000:])
+    assert shelf.asked(digest) == ["HEAD", "GET"]
+    await until(lambda: rows(NOTHING) == [(1, 0, 0)])
+
+
+async def test_what_no_replica_can_fetch(client: Client, remote, shelf: Shelf, rows):
+    """If the upstream has it no more when that replica has died, whoever waits is told."""
+    digest = shelf.blob(LAYER, answer(404))
+    await remote()
+    rows(FETCHED.format(digest, 1, len(LAYER)))
+    answered = await client.get(BLOB + digest)
+    assert (answered.status, answered.code) == (404, "BLOB_UNKNOWN")
+    assert rows(NOTHING) == [(0, 0, 0)]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +287,7 @@ async def test_gives_up(client: Client, remote, shelf: Shelf, rows):
     digest = shelf.blob(LAYER, cut(LAYER, 400_000), answer(503))
     await remote()
     assert not (await get(client, digest)).whole
-    assert len(shelf.scripted.seen) == 1 + fills.TRIES
+    assert len(shelf.scripted.seen) == 1 + arriving.TRIES
     await until(lambda: rows("SELECT lease_until < now() FROM fills") == [(True,)])
     shelf.blob(LAYER)
     found = await get(client, digest)
@@ -329,7 +404,7 @@ async def test_waiting_for_a_repo_that_is_deleted(client: Client, remote, shelf:
     """Who waits for what another replica fetches hears when the repo is no more."""
     digest = shelf.blob()
     await remote()
-    rows(FETCHED.format(digest, 86400))
+    rows(FETCHED.format(digest, 86400, "NULL"))
     waiting = client.get(BLOB + digest)
     await client.get("/v2/")  # which was asked later, and is answered
     assert (await client.request("DELETE", "/api/v1/repos/hub?force=true")).status == 204
@@ -341,6 +416,6 @@ async def test_of_a_replica_that_died(client: Client, remote, shelf: Shelf, rows
     """What a replica fetched that is not heard of any more is fetched by whoever wants it."""
     digest = shelf.blob()
     await remote()
-    rows(FETCHED.format(digest, 1))
+    rows(FETCHED.format(digest, 1, "NULL"))
     assert (await client.get(BLOB + digest)).body == LAYER
     await until(lambda: rows(NOTHING) == [(1, 0, 0)])

@@ -9,11 +9,12 @@ from threading import Event
 import pytest
 from twisted.internet.task import deferLater
 
+from artifactapi.service import Artifactapi
 from tests.client import OCI_INDEX, OCI_MANIFEST, Client, digest_of
 from tests.daemon import DEADLINE
 from tests.remote.shelf import APP, Shelf, image
 from tests.upstream.reading import until
-from tests.upstream.scripted import Reply, Scripted, answer, cut, hanging, head, held, raw, redirect
+from tests.upstream.scripted import Reply, answer, cut, hanging, head, held, raw, redirect
 
 V1 = f"/v2/hub/{APP}/manifests/v1"
 OUTAGES = [
@@ -125,6 +126,17 @@ async def test_confirmed(client: Client, remote, shelf: Shelf, later):
     later(2)
     assert [source(await client.get(V1)) for _ in range(2)] == [(200, "hit")] * 2
     assert shelf.asked("/manifests/v1") == ["GET", "HEAD"]
+
+
+async def test_an_upstream_without_head(client: Client, remote, shelf: Shelf, later):
+    """Where HEAD is refused, a tag that is too old is asked for by GET."""
+    shelf.manifest(image())
+    await remote()
+    await client.get(V1)
+    shelf.scripted.on("HEAD .*/manifests/v1$", answer(405))
+    later(301)
+    assert source(await client.get(V1)) == (200, "miss")
+    assert shelf.asked("/manifests/v1") == ["GET", "HEAD", "GET"]
 
 
 async def test_moved(client: Client, remote, shelf: Shelf, later):
@@ -273,13 +285,14 @@ async def test_a_wrong_digest(client: Client, remote, shelf: Shelf, rows):
     assert rows("SELECT count(*) FROM manifests") == [(0,)]
 
 
-async def test_one_request_for_many(client: Client, remote, scripted: Scripted, shelf: Shelf):
+async def test_one_request_for_many(client: Client, service: Artifactapi, remote, shelf: Shelf):
     """Those who ask while the upstream is being asked get the same answer."""
     go_on = Event()
     await remote()
     shelf.tag("v1", held(go_on, answer(200, image(), content_type=OCI_MANIFEST)))
     asking = [client.get(V1) for _ in range(5)]
-    await until(lambda: scripted.seen)
+    waiting = service.registry.manifests._elsewhere._remote._fetching._waiting  # type: ignore[union-attr]
+    await until(lambda: list(map(len, waiting.values())) == [5])
     go_on.set()
     assert [(await one).status for one in asking] == [200] * 5
     assert shelf.asked("/manifests/v1") == ["GET"]

@@ -19,7 +19,7 @@ from tests.virtual.upstream import Upstream
 @pytest.fixture
 def config(config: Config) -> Config:
     """Nothing runs of its own."""
-    return replace(config, login_attempts=0, gc_interval=0)
+    return replace(config, login_attempts=0)
 
 
 @pytest_twisted.async_yield_fixture

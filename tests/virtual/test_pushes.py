@@ -156,6 +156,17 @@ async def test_layers_that_another_member_has(pushing: Client, upstream: Upstrea
     assert (refused.status, refused.code) == (404, "MANIFEST_BLOB_UNKNOWN")
 
 
+async def test_layers_that_an_upstream_has(pushing: Client, upstream: Upstream):
+    """HEAD may have told the client of a layer that only an upstream has: it is fetched when the manifest comes."""
+    upstream.add_image("library/app", "v1", layer=b"base")
+    base = f"virtual/library/app/blobs/{digest_of(b'base')}"
+    assert await has(pushing, base)
+    theirs = await pushing.get("/v2/virtual/library/app/manifests/v1")
+    put = await pushing.put_manifest("virtual/library/app", "mine", theirs.body)
+    assert put.status == 201, put.body
+    assert (await pushing.get(f"/v2/team/library/app/blobs/{digest_of(b'base')}")).body == b"base"
+
+
 async def test_a_push_while_the_upstream_is_down(pushing: Client, upstream: Upstream):
     """HEAD of a new layer says 404 to whoever may push, as if the upstream had not had it; a GET fails."""
     upstream.status = 500
