@@ -60,6 +60,7 @@ from artifactapi.registry.elsewhere import Elsewhere
 from artifactapi.registry.fills import Fills
 from artifactapi.registry.registry import Registry
 from artifactapi.registry.remote import Remote
+from artifactapi.registry.remote_lists import RemoteLists
 from artifactapi.registry.uploads import Uploads
 from artifactapi.registry.upstreams import Secrets, Upstreams
 from artifactapi.registry.uses import Uses
@@ -199,7 +200,8 @@ class Artifactapi(Daemon):
         upstreams = Upstreams(self._connections, passwords_of, hashing, parts.metrics.upstream, self._reactor)
         fills = Fills(parts.database, parts.store, Uploads(parts.database, parts.store, hashing), self._reactor)
         self._stops += [uses.stop, fills.stop]
-        return Elsewhere(Remote(parts.database, hashing, upstreams, fills, self._reactor), uses)
+        remote = Remote(parts.database, hashing, upstreams, fills)
+        return Elsewhere(remote, RemoteLists(parts.database, upstreams, remote, self._reactor), uses)
 
     def collector(self, parts: Parts) -> Collector:
         """The collector over these parts."""

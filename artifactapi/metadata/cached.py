@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
-from artifactapi.metadata.database import Queryable
+from artifactapi.metadata.database import Json, Queryable
 from artifactapi.metadata.garbage import Batch
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import ImageName, Tag
@@ -30,6 +32,34 @@ async def checked(db: Queryable, image: int, tag: str) -> None:
     await db.query("UPDATE tags SET checked_at = now() WHERE image_id = %s AND name = %s", (image, tag))
 
 
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """What an upstream has said refers to a manifest, and how many seconds ago."""
+
+    descriptors: list[dict[str, Any]]
+    age: float
+
+
+async def referrers(db: Queryable, name: ImageName, subject: Digest) -> Referrers | None:
+    """What is kept for that manifest."""
+    row = await db.one(
+        """SELECT f.descriptors, extract(epoch FROM now() - f.checked_at)::float FROM repos r
+           JOIN images i ON i.repo_id = r.id JOIN remote_referrers f ON f.image_id = i.id
+           WHERE r.name = %s AND i.name = %s AND f.subject = %s""",
+        (name.repo, name.image, str(subject)),
+    )
+    return Referrers(*row) if row else None
+
+
+async def keep_referrers(db: Queryable, image: int, subject: Digest, descriptors: list[dict[str, Any]]) -> None:
+    """The upstream says so now."""
+    await db.query(
+        """INSERT INTO remote_referrers (image_id, subject, descriptors) VALUES (%s, %s, %s)
+           ON CONFLICT (image_id, subject) DO UPDATE SET descriptors = excluded.descriptors, checked_at = now()""",
+        (image, str(subject), Json(descriptors)),
+    )
+
+
 async def used(db: Queryable, uses: Collection[Use]) -> None:
     """Somebody pulled these; written at most once an hour for each."""
     columns = list(map(list, zip(*uses, strict=True)))
@@ -47,11 +77,12 @@ async def used(db: Queryable, uses: Collection[Use]) -> None:
 
 
 async def evict_old(db: Queryable, count: int) -> Batch:
-    """Up to `count` manifests, and as many blobs, of remote repos that nobody pulled for the repo's `cache_days`.
+    """Up to `count` manifests, and as many blobs and lists, of remote repos that nobody asked for in the repo's
+    `cache_days`.
 
     A manifest that an index here still names stays as long as that.
     """
-    [[manifests, links]] = await db.query(
+    [[gone]] = await db.query(
         """
         WITH old AS (
             SELECT id, make_interval(days => (settings->>'cache_days')::int) AS age FROM repos
@@ -69,12 +100,18 @@ async def evict_old(db: Queryable, count: int) -> Batch:
                 JOIN image_blobs l ON l.image_id = i.id WHERE l.pulled_at < now() - o.age
                 ORDER BY l.pulled_at LIMIT %(count)s
             ) RETURNING 1
+        ), lists_gone AS (
+            DELETE FROM remote_referrers WHERE (image_id, subject) IN (
+                SELECT f.image_id, f.subject FROM old o JOIN images i ON i.repo_id = o.id
+                JOIN remote_referrers f ON f.image_id = i.id WHERE f.checked_at < now() - o.age LIMIT %(count)s
+            ) RETURNING 1
         )
-        SELECT (SELECT count(*) FROM manifests_gone), (SELECT count(*) FROM links_gone)
+        SELECT (SELECT count(*) FROM manifests_gone) + (SELECT count(*) FROM links_gone)
+             + (SELECT count(*) FROM lists_gone)
         """,
         {"count": count},
     )
-    return Batch(manifests + links, manifests + links)
+    return Batch(gone, gone)
 
 
 async def evict_beyond(db: Queryable, count: int) -> Batch:

@@ -13,6 +13,7 @@ from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
 from artifactapi.registry.remote import Remote
+from artifactapi.registry.remote_lists import RemoteLists
 from artifactapi.registry.uses import Uses
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Elsewhere:
 
     virtual: Virtual
 
-    def __init__(self, remote: Remote, uses: Uses) -> None:
+    def __init__(self, remote: Remote, lists: RemoteLists, uses: Uses) -> None:
         self._remote = remote
+        self._lists = lists
         self.uses = uses
 
     async def manifest(
@@ -63,10 +65,10 @@ class Elsewhere:
         """A page of tags. Raises NameUnknown, and what an upstream fails with."""
         if repo.repo_type == "virtual":
             return await self.virtual.tags(repo, name, page, may)
-        return await self._remote.tags(repo, name, page)
+        return await self._lists.tags(repo, name, page)
 
     async def referrers(self, repo: Repo, name: ImageName, subject: Digest, may: May) -> list[dict[str, Any]]:
         """The descriptors of what refers to a manifest."""
         if repo.repo_type == "virtual":
             return await self.virtual.referrers_of(repo, name, subject, may)
-        return await self._remote.referrers(repo, name, subject)
+        return await self._lists.referrers(repo, name, subject)

@@ -14,7 +14,7 @@ from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import ManifestInvalid
 from artifactapi.oci.names import ImageName
 from artifactapi.registry.elsewhere import Elsewhere, May, anyone
-from artifactapi.registry.remote import fallback
+from artifactapi.registry.remote_lists import fallback
 from artifactapi.registry.repos import Repos
 from artifactapi.threads import Threads
 

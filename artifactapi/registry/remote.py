@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 from artifactapi.metadata import cached
 from artifactapi.metadata import manifests as rows
@@ -15,12 +13,10 @@ from artifactapi.metadata.blobs import Blob
 from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
-from artifactapi.metadata.tags import Listing
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import ManifestInvalid, NameUnknown, OciError
+from artifactapi.oci.errors import ManifestInvalid, NameUnknown
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
-from artifactapi.oci.ranges import Page
 from artifactapi.registry import absent
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.fills import Fills
@@ -30,19 +26,17 @@ from artifactapi.threads import Threads
 from artifactapi.upstream import upstream
 from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
 
-MOST_LISTS = 100
 Question = tuple[ImageName, str]
 
 
 class Remote:
     """What a remote repo does when the rows have no answer, or an old one."""
 
-    def __init__(self, database: Database, threads: Threads, upstreams: Upstreams, fills: Fills, reactor: Any) -> None:
+    def __init__(self, database: Database, threads: Threads, upstreams: Upstreams, fills: Fills) -> None:
         self._database = database
         self._threads = threads
         self._upstreams = upstreams
         self._fills = fills
-        self._reactor = reactor
         self._fetching: Shared[Question, Stored] = Shared()
 
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
@@ -84,37 +78,6 @@ class Remote:
         except UpstreamError as error:
             raise told(error) from None
 
-    async def tags(self, repo: Repo, name: ImageName, page: Page) -> Listing:
-        """A page of the upstream's tags; of those that are cached, if it does not answer."""
-        source = await self._upstreams.of(repo)
-        if not source.settings.takes(name, None):
-            raise NameUnknown("no such image", {"name": str(name)})
-        try:
-            found = await self._all_tags(source, name)
-        except NotThere:
-            raise NameUnknown("no such image", {"name": str(name)}) from None
-        except UpstreamError as error:
-            listing = await tag_rows.listing(self._database, name, page.last, page.count)
-            if listing is None:
-                raise told(error) from None
-            return listing
-        names = [tag.name for tag in found if tag.name > page.last and source.settings.takes(name, tag.name)]
-        shown = names[: page.count]
-        return Listing(json.dumps(shown), shown[-1] if shown else "", len(names) > len(shown))
-
-    async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> list[dict[str, Any]]:
-        """What the upstream says refers to a manifest. If it has no such API, or does not answer, that is nothing; yet
-        its fallback tag is cached then, if it has one."""
-        source = await self._upstreams.of(repo)
-        if not source.settings.takes(name, None):
-            return []
-        found: list[dict[str, Any]] | None = None
-        with suppress(UpstreamError):
-            found = await source.ask(lambda: source.upstream.referrers(name.image, subject))
-        if found is None:
-            await self._refresh(repo, name, fallback(subject))
-        return found or []
-
     async def _described(self, source: Source, name: ImageName, digest: Digest) -> Blob | None:
         """What the upstream says of a blob that nobody fetches here; None if it does not say enough."""
         size = None
@@ -122,22 +85,6 @@ class Remote:
             with refusals():
                 size = await source.ask(lambda: source.upstream.size(name.image, digest))
         return None if size is None else coming(digest, size)
-
-    async def _all_tags(self, source: Source, name: ImageName) -> list[Tag]:
-        """All of an image: one answer of the upstream serves all pages for a while."""
-        known = source.lists.get(name)
-        if known is None or known[0] <= self._reactor.seconds():
-            found = await source.ask(lambda: source.upstream.tags(name.image))
-            if len(source.lists) >= MOST_LISTS:
-                source.lists.clear()
-            known = source.lists[name] = self._reactor.seconds() + source.settings.tag_ttl, found
-        return known[1]
-
-    async def _refresh(self, repo: Repo, name: ImageName, tag: Tag) -> None:
-        known = await rows.find(self._database, name, tag)
-        if known is None or not known.fresh:
-            with suppress(OciError):
-                await self.manifest(repo, name, tag, known)
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is not None and isinstance(reference, Tag):
@@ -202,11 +149,6 @@ def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, 
 def is_usable(known: Stored, error: UpstreamError, source: Source) -> bool:
     """Whether an old answer is better than this error."""
     return isinstance(error, Broken | Limited) and (known.age or 0.0) <= source.settings.max_stale
-
-
-def fallback(subject: Digest) -> Tag:
-    """The tag that clients older than the referrers API use."""
-    return Tag(f"{subject.algorithm}-{subject.hex[:64]}")
 
 
 def tag_of(reference: Digest | Tag) -> str | None:

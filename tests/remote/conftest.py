@@ -67,6 +67,7 @@ def later(dsn: str) -> Callable[[float], None]:
     def pass_by(seconds: float) -> None:
         ago = f"interval '{seconds} seconds'"
         statement(dsn, f"UPDATE tags SET checked_at = checked_at - {ago}")
+        statement(dsn, f"UPDATE remote_referrers SET checked_at = checked_at - {ago}")
         statement(dsn, f"UPDATE manifests SET pulled_at = pulled_at - {ago}")
         statement(dsn, f"UPDATE image_blobs SET pulled_at = pulled_at - {ago}")
 

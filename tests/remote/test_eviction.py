@@ -11,8 +11,9 @@ from artifactapi.gc.collector import Collector, Graces
 from artifactapi.metadata.database import Database
 from artifactapi.objects.interface import IObjectStore
 from artifactapi.service import Artifactapi
-from tests.client import Client, digest_of
+from tests.client import OCI_INDEX, OCI_MANIFEST, Client, digest_of
 from tests.remote.shelf import APP, Shelf, image
+from tests.upstream.scripted import answer_json
 
 DAY = 86_400
 LAYERS = [Random(number).randbytes(100_000) for number in range(4)]
@@ -91,6 +92,21 @@ async def test_no_write_for_a_pull(client: Client, remote, shelf: Shelf, rows):
         assert await pulled(client, LAYERS[0]) == [200]
         assert (await client.get(f"/v2/hub/{APP}/manifests/v1")).status == 200
     assert rows(state) == before
+
+
+async def test_old_lists(client: Client, collect, remote, shelf: Shelf, rows, later):
+    """What an upstream has said refers to a manifest goes when nobody asks for it any more."""
+    subject = digest_of(image(1))
+    entry = {"mediaType": OCI_MANIFEST, "digest": digest_of(image(2)), "size": 5}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    shelf.scripted.on("referrers", answer_json(200, index))
+    await remote(cache_days=10)
+    for days, left in ((0, 1), (9, 1), (2, 0)):
+        if not days:
+            assert (await client.get(f"/v2/hub/{APP}/referrers/{subject}")).json["manifests"] == [entry]
+        later(days * DAY)
+        await collect()
+        assert rows("SELECT count(*) FROM remote_referrers") == [(left,)]
 
 
 async def test_leases_nobody_has(client: Client, collect, remote, rows):

@@ -68,8 +68,39 @@ async def test_referrers(client: Client, remote, shelf: Shelf):
     assert await listed(client) == digests
     await client.get(f"/v2/hub/{APP}/manifests/v1")
     assert await listed(client) == digests
-    shelf.scripted.on("referrers", answer(503))
-    assert await listed(client) == [digest_of(content)]
+
+
+async def test_referrers_are_kept(client: Client, remote, shelf: Shelf, later):
+    """What the upstream has said is as fresh as a tag, and is shown while it is down, until that is too long ago."""
+    odd = entry(2, annotations={"odd": "\0 \ud800"})
+    shelf.scripted.on("referrers", answer_json(200, index(odd)))
+    await remote(max_stale=1000)
+    for _ in range(2):
+        answered = await client.get(f"/v2/hub/{APP}/referrers/{SUBJECT}")
+        assert answered.json["manifests"] == [odd]
+    assert len(shelf.asked("referrers")) == 1
+    later(301)
+    shelf.scripted.on("referrers", answer_json(200, index(entry(3))))
+    assert await listed(client) == [entry(3)["digest"]]
+    later(301)
+    shelf.scripted.on("", answer(503))
+    assert await listed(client) == [entry(3)["digest"]]
+    later(1000)
+    assert await listed(client) == []
+
+
+async def test_no_referrers(client: Client, remote, shelf: Shelf, rows):
+    """That there are none is known for a while, and takes no row; that there are no more is kept."""
+    shelf.scripted.on("referrers", answer_json(200, index()))
+    await remote(tag_ttl=0)
+    for _ in range(2):
+        assert await listed(client) == []
+    assert len(shelf.asked("referrers")) == 1
+    assert rows("SELECT count(*) FROM images") == [(0,)]
+    shelf.scripted.on("referrers", answer_json(200, index(entry(2))), answer_json(200, index()), answer(503))
+    await remote(negative_ttl=0)
+    for expected in ([entry(2)["digest"]], [], []):
+        assert await listed(client) == expected
 
 
 async def test_types(client: Client, remote, shelf: Shelf):
