@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Runs the OCI conformance suite against registries of its own: scripts/conformance.sh [open|basic|token]...; needs Go.
+# Runs the OCI conformance suite against registries of its own: scripts/conformance.sh [WAY]...; needs Go.
 #
 # open: without accounts; basic: as an administrator whose password comes with every request; token: as one who gets
-# tokens with it. Without an argument all of them. Ends non-zero on any failure, on any error and when no test ran. The
-# reports are left in .cache/conformance. OCI_REGISTRY=HOST:PORT tests a registry that already runs there (without TLS)
-# instead, with OCI_USERNAME and OCI_PASSWORD if they are set; OCI_FILTER_TEST a part.
+# tokens with it. remote, virtual: what the suite has pushed to another of us is read through such a repo, by its
+# read-only profile. Without an argument all of them. Ends non-zero on any failure, on any error, when a test was skipped
+# and when something was not tested. The reports are left in .cache/conformance. OCI_REGISTRY=HOST:PORT tests a registry
+# that already runs there (without TLS) instead, with OCI_USERNAME and OCI_PASSWORD if they are set, and OCI_UPSTREAM for
+# remote and virtual; OCI_FILTER_TEST a part.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -14,31 +16,6 @@ ways=("$@")
 die() {
     printf 'scripts/conformance.sh: %s\n' "$*" >&2
     exit 1
-}
-
-# Prints what the suite wrote to junit.xml and results.yaml; fails on a failure and on no test at all.
-summarize() {
-    python3 - "$reports" <<'PYTHON'
-import collections
-import pathlib
-import sys
-import xml.etree.ElementTree as ElementTree
-
-reports = pathlib.Path(sys.argv[1])
-tests = list(ElementTree.parse(reports / "junit.xml").iter("testcase"))
-counts = collections.Counter(test.get("status") for test in tests)
-for test in tests:
-    if test.get("status") != "passed":
-        reason = " ".join((test.findtext("system-out") or "no reason given").split())
-        print(f"{test.get('status')}: {test.get('name')}: {reason[:300]}")
-for line in (reports / "results.yaml").read_text().splitlines():
-    if line.strip().endswith(": Disabled"):
-        print(f"disabled: {line.strip().removesuffix(': Disabled')}")
-failed = len(tests) - counts["passed"] - counts["skipped"]
-print(f"OCI conformance: {len(tests)} tests")
-print(f"{counts['passed']} passed, {failed} failed, {counts['skipped']} skipped")
-sys.exit(bool(failed) or not counts["passed"])
-PYTHON
 }
 
 # Leaves no password in what the suite wrote: it is a part of the registry's address there.
@@ -53,19 +30,31 @@ for report in filter(pathlib.Path.is_file, pathlib.Path(sys.argv[1]).rglob("*"))
 PYTHON
 }
 
-# Each way with a daemon of its own.
+# Each way with daemons of its own.
 run_all() {
     local way status=0
     for way in "${ways[@]}"; do
         echo "--- $way"
-        if [ "$way" != open ]; then
-            export ARTIFACTAPI_ADMIN_PASSWORD_FILE=$work/password
-            python3 -c 'import secrets; print(secrets.token_hex(24), end="")' >"$work/password"
-        fi
-        "$root/scripts/with-daemon.sh" "$root/.cache/conformance-$way.log" "$0" "$way" || status=1
+        start "$way" || status=1
         took "$way" || status=1
     done
     return "$status"
+}
+
+start() { # WAY
+    local beside=("$root/scripts/with-daemon.sh" "$root/.cache/conformance-$1.log" "$0" "$1")
+    case $1 in
+    open) "${beside[@]}" ;;
+    basic | token)
+        python3 -c 'import secrets; print(secrets.token_hex(24), end="")' >"$work/password"
+        ARTIFACTAPI_ADMIN_PASSWORD_FILE=$work/password "${beside[@]}"
+        ;;
+    remote | virtual)
+        # shellcheck disable=SC2016  # the inner shell's
+        "$root/scripts/with-daemon.sh" "$root/.cache/conformance-$1-upstream.log" \
+            bash -c 'OCI_UPSTREAM=$OCI_REGISTRY exec "$@"' upstream "${beside[@]}"
+        ;;
+    esac
 }
 
 # Whether the suite went that way: it would take another if the registry offered one.
@@ -73,8 +62,8 @@ took() {
     local tokens
     tokens=$(grep -c '"GET /token" 200' "$root/.cache/conformance-$1.log" || true)
     case $1 in
-    open | basic) [ "$tokens" -eq 0 ] ;;
     token) [ "$tokens" -gt 0 ] ;;
+    *) [ "$tokens" -eq 0 ] ;;
     esac || {
         echo "it went another way: it got $tokens tokens"
         return 1
@@ -89,33 +78,36 @@ authenticate() {
     esac
 }
 
-run_suite() { # WAY
-    local status=0 reports=$root/.cache/conformance/$1
+run_suite() { # WAY IMAGE
+    local reports=$root/.cache/conformance/$1
     rm -rf "$reports"
     mkdir -p "$reports"
     authenticate "$1"
-    export OCI_TLS=disabled OCI_VERSION=dev OCI_RESULTS_DIR=$reports
-    export OCI_REPO1=docker-internal/conf1 OCI_REPO2=docker-internal/conf2
-    (cd "$work" && timeout --foreground 900 go run "$suite") >"$reports/suite.log" 2>"$reports/suite.err" || status=$?
+    export OCI_TLS=disabled OCI_VERSION=dev OCI_RESULTS_DIR=$reports OCI_REPO1=$2 OCI_REPO2=$2-too
+    # Its status says nothing: without pushes it panics after its report.
+    (cd "$work" && timeout --foreground 900 go run "$suite") >"$reports/suite.log" 2>"$reports/suite.err" || true
     [ "$1" != basic ] || redact "$ARTIFACTAPI_ADMIN_PASSWORD_FILE"
-    [ -f "$reports/junit.xml" ] || {
+    python3 "$root/scripts/conformance/summary.py" "$reports/suite.log" || {
         tail -n 40 "$reports/suite.err" >&2
-        die "the suite ended ($status) without a report"
+        die "the suite found failures; see $reports"
     }
-    summarize || status=1
-    [ "$status" -eq 0 ] || die "the suite found failures; see $reports"
 }
 
 PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || die "needs Go (go is not on PATH): nothing was tested"
-[ ${#ways[@]} -gt 0 ] || ways=(open basic token)
+[ ${#ways[@]} -gt 0 ] || ways=(open basic token remote virtual)
 for way in "${ways[@]}"; do
-    [[ $way =~ ^(open|basic|token)$ ]] || die "usage: scripts/conformance.sh [open|basic|token]..."
+    [[ $way =~ ^(open|basic|token|remote|virtual)$ ]] ||
+        die "usage: scripts/conformance.sh [open|basic|token|remote|virtual]..."
 done
+# shellcheck source=scripts/conformance/proxied.sh
+. "$root/scripts/conformance/proxied.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-if [ -n "${OCI_REGISTRY:-}" ]; then
-    run_suite "${1:-open}"
-else
+if [ -z "${OCI_REGISTRY:-}" ]; then
     run_all
+elif [[ ${1:-} =~ ^(remote|virtual)$ ]]; then
+    run_proxied "$1"
+else
+    run_suite "${1:-open}" docker-internal/conf
 fi

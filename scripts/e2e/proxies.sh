@@ -14,14 +14,7 @@ mirror_host() {
 
 # ask METHOD URL [JSON]: what is answered; ends non-zero for an error.
 ask() {
-    python3 - "$@" <<'PYTHON'
-import sys
-import urllib.request
-
-method, url, *body = sys.argv[1:]
-request = urllib.request.Request(url, body[0].encode() if body else None, method=method)
-print(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30).read().decode())
-PYTHON
+    python3 "$root/scripts/e2e/ask.py" "$@"
 }
 
 start_upstream() {
