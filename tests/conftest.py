@@ -31,7 +31,8 @@ from tests.client import Client
 from tests.daemon import Daemon
 from tests.onlooker import Onlooker
 from tests.seaweed import BUCKET, CREDENTIALS, Seaweed
-from tests.upstream.scripted import Scripted
+from tests.upstream.real import HTPASSWD, PASSWORD, PASSWORD_AUTH, TOKEN_AUTH, USER, DockerRegistry, TokenServer
+from tests.upstream.scripted import Scripted, basic
 
 NUMBERS = itertools.count(1)
 
@@ -257,6 +258,35 @@ def scripted() -> Iterator[Scripted]:
     server = Scripted()
     yield server
     server.close()
+
+
+@pytest.fixture
+def docker_registry(tmp_path: Path) -> Iterator[DockerRegistry]:
+    """Debian's registry without access control."""
+    registry = DockerRegistry(tmp_path)
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture
+def password_registry(tmp_path: Path) -> Iterator[DockerRegistry]:
+    """One with passwords."""
+    path = tmp_path / "htpasswd"
+    path.write_text(HTPASSWD)
+    registry = DockerRegistry(tmp_path, PASSWORD_AUTH.format(path=path), basic(USER, PASSWORD))
+    yield registry
+    registry.stop()
+
+
+@pytest.fixture
+def token_registry(tmp_path: Path) -> Iterator[DockerRegistry]:
+    """One with a token server, on another port of its host."""
+    tokens = TokenServer(tmp_path)
+    auth = TOKEN_AUTH.format(realm=f"{tokens.scripted.url}/token", bundle=tokens.bundle)
+    registry = DockerRegistry(tmp_path, auth, f"Bearer {tokens.token('team/app', 'pull', 'push')}")
+    yield registry
+    registry.stop()
+    tokens.scripted.close()
 
 
 @pytest.fixture

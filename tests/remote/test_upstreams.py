@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import json
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,52 +13,25 @@ from twisted.internet.threads import deferToThread
 
 from artifactapi.service import Config
 from tests.client import OCI_INDEX, OCI_MANIFEST, Client, digest_of
-from tests.daemon import Daemon, eventually
-from tests.remote.conftest import as_json
+from tests.daemon import Daemon
 from tests.remote.shelf import LAYER
+from tests.upstream.real import PASSWORD, USER, DockerRegistry, Pusher
 from tests.upstream.scripted import basic
 
-REGISTRY = shutil.which("docker-registry") or "/usr/bin/docker-registry"
-PASSWORD = "of an administrator"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+HEADER = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
 @pytest.fixture
 def config(config: Config, tmp_path: Path) -> Config:
     """With the passwords in the test's directory."""
+    (tmp_path / "password").write_text(PASSWORD)
     return replace(config, secrets_dir=tmp_path)
 
 
-@pytest.fixture
-def docker_registry(tmp_path: Path) -> Iterator[Client]:
-    """Docker's own registry."""
-    port = free_port()
-    config = tmp_path / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen([REGISTRY, "serve", str(config)], stdout=log, stderr=log)
-    client = Client("127.0.0.1", port)
-
-    def serves() -> bool:
-        try:
-            return client.send("GET", "/v2/").status == 200
-        except OSError:
-            return False
-
-    try:
-        eventually(serves)
-        yield client
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture(params=["password_registry", "token_registry"])
+def guarded(request: pytest.FixtureRequest) -> DockerRegistry:
+    """Docker's registry, which lets nobody pull without a password."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -73,48 +44,30 @@ def accounts(tmp_path: Path) -> Iterator[Daemon]:
     daemon.kill()
 
 
-async def push(client: Client, name: str, headers: dict[str, str]) -> tuple[bytes, bytes]:
-    """An index of an image with a layer; the index and the manifest."""
-
-    async def send(method: str, path: str, body: bytes | None = None, **more: str):
-        answered = await deferToThread(client.send, method, path, body, {**headers, **more})
-        assert answered.status in (201, 202), answered.body
-        return answered
-
-    async def blob(content: bytes, media_type: str) -> dict[str, object]:
-        started = await send("POST", f"/v2/{name}/blobs/uploads/")
-        location = started.headers["Location"].removeprefix(f"http://{client.host}:{client.port}")
-        mark = "&" if "?" in location else "?"
-        await send("PUT", f"{location}{mark}digest={digest_of(content)}", content)
-        return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
-
-    config = await blob(b"{}", "application/vnd.oci.image.config.v1+json")
-    layer = await blob(LAYER, "application/vnd.oci.image.layer.v1.tar")
-    manifest = as_json({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]})
-    await send("PUT", f"/v2/{name}/manifests/{digest_of(manifest)}", manifest, **{"Content-Type": OCI_MANIFEST})
-    child = {"mediaType": OCI_MANIFEST, "digest": digest_of(manifest), "size": len(manifest)}
+async def push(pusher: Pusher, name: str) -> tuple[bytes, bytes]:
+    """An index of an image with a layer, as `v1`; the index and the manifest."""
+    digest, manifest = await pusher.push_image(name, None, LAYER)
+    child = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest)}
     index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child]}, indent=2).encode()
-    await send("PUT", f"/v2/{name}/manifests/v1", index, **{"Content-Type": OCI_INDEX})
+    assert (await pusher.put_manifest(name, "v1", index, OCI_INDEX)).status == 201
     return index, manifest
 
 
 async def check(client: Client, name: str, index: bytes, manifest: bytes, source: str) -> None:
     """All of it can be pulled."""
-    for path, content in (
-        ("manifests/v1", index),
-        (f"manifests/{digest_of(manifest)}", manifest),
-        (f"blobs/{digest_of(LAYER)}", LAYER),
-        (f"blobs/{digest_of(b'{}')}", b"{}"),
-    ):
+    image = json.loads(manifest)
+    wanted = {"manifests/v1": digest_of(index), f"manifests/{digest_of(manifest)}": digest_of(manifest)}
+    wanted |= {f"blobs/{blob['digest']}": blob["digest"] for blob in (image["config"], *image["layers"])}
+    for path, digest in wanted.items():
         answered = await client.get(f"/v2/{name}/{path}")
         assert (answered.status, answered.headers["X-Artifact-Source"]) == (200, source), path
-        assert answered.body == content
+        assert answered.headers["Docker-Content-Digest"] == digest_of(answered.body) == digest
 
 
-async def test_docker_registry(client: Client, remote, docker_registry: Client):
+async def test_docker_registry(client: Client, remote, docker_registry: DockerRegistry):
     """A pull through Docker's registry: a miss, then a hit; its errors and its tags are told."""
-    index, manifest = await push(docker_registry, "team/app", {})
-    await remote(upstream=f"http://127.0.0.1:{docker_registry.port}")
+    index, manifest = await push(docker_registry.pusher, "team/app")
+    await remote(upstream=docker_registry.url)
     for source in ("miss", "hit"):
         await check(client, "hub/team/app", index, manifest, source)
     assert (await client.get("/v2/hub/team/app/tags/list")).json["tags"] == ["v1"]
@@ -123,11 +76,42 @@ async def test_docker_registry(client: Client, remote, docker_registry: Client):
         assert (await client.get(f"/v2/hub/{path}")).status == 404
 
 
+async def test_docker_registry_with_a_password(client: Client, remote, guarded: DockerRegistry, tmp_path: Path):
+    """The right password pulls, by Basic or with a token; with a wrong one, or none, the pull is denied."""
+    index, manifest = await push(guarded.pusher, "team/app")
+    (tmp_path / "wrong").write_text("incorrect")
+    await remote(upstream=guarded.url, username=USER, password_secret="password")
+    await remote("stranger", upstream=guarded.url, username=USER, password_secret="wrong")
+    await remote("nobody", upstream=guarded.url)
+    for source in ("miss", "hit"):
+        await check(client, "hub/team/app", index, manifest, source)
+    assert (await client.get("/v2/hub/team/app/tags/list")).json["tags"] == ["v1"]
+    for name in ("stranger", "nobody"):
+        for path in ("manifests/v1", f"manifests/{digest_of(manifest)}", f"blobs/{digest_of(LAYER)}", "tags/list"):
+            answered = await client.get(f"/v2/{name}/team/app/{path}")
+            assert (answered.status, answered.code) == (403, "DENIED"), path
+
+
+async def test_no_credentials_are_told(client: Client, remote, guarded: DockerRegistry, tmp_path: Path, log_text):
+    """Neither the API nor the log has a password or a token of the upstream's, when they are taken and when not."""
+    await push(guarded.pusher, "team/app")
+    (tmp_path / "wrong").write_text("incorrect")
+    await remote(upstream=guarded.url, username=USER, password_secret="password")
+    pulled = await client.get("/v2/hub/team/app/manifests/v1")
+    await remote(password_secret="wrong")
+    denied = await client.get("/v2/hub/team/app/manifests/v2")
+    assert (pulled.status, denied.status) == (200, 403)
+    assert '"GET /v2/hub/team/app/manifests/v1" 200' in log_text.getvalue()
+    answers = [denied, *[await client.get(path) for path in ("/api/v1/repos/hub", "/api/v1/repos", "/api/v1/audit")]]
+    for text in (log_text.getvalue(), *(f"{answered.headers}{answered.body!r}" for answered in answers)):
+        assert [word for word in (PASSWORD, "incorrect", HEADER, "Basic ", "Bearer ", "eyJ") if word in text] == []
+
+
 async def test_accounts(client: Client, remote, accounts: Daemon):
     """A pull through another artifactapi, with a password and its tokens; without them it is denied."""
-    upstream = await deferToThread(accounts.client)
-    index, manifest = await push(upstream, "docker-internal/app", {"Authorization": basic("admin", PASSWORD)})
-    settings = {"upstream": f"http://127.0.0.1:{upstream.port}", "prefix": "docker-internal/"}
+    port = (await deferToThread(accounts.client)).port
+    index, manifest = await push(Pusher(port, basic("admin", PASSWORD)), "docker-internal/app")
+    settings = {"upstream": f"http://127.0.0.1:{port}", "prefix": "docker-internal/"}
     await remote("anonymous", **settings)
     await remote(**settings, username="admin", password_secret="password")
     answered = await client.get("/v2/anonymous/app/manifests/v1")
