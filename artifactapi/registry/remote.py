@@ -135,10 +135,9 @@ def coming(digest: Digest, size: int, fill: Fill | None = None) -> Blob:
 
 def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, Manifest]:
     """Its digest, and what it says. For a thread. Raises Broken for one that is not what was asked for."""
-    algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
-    digest = digest_of(found.content, algorithm)
     said = reference if isinstance(reference, Digest) else found.digest
-    if said is not None and said.algorithm == algorithm and said != digest:
+    digest = digest_of(found.content, said.algorithm if said is not None else "sha256")
+    if said is not None and said != digest:
         raise Broken("malformed", "the manifest does not have its digest")
     try:
         return digest, parse_manifest(found.content, found.media_type or None)

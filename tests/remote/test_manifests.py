@@ -25,6 +25,7 @@ OUTAGES = [
     (raw(b"nonsense\r\n\r\n"), 502),
     (answer(200, b"no manifest", content_type=OCI_MANIFEST), 502),
     (answer(200, image(), content_type=OCI_MANIFEST, docker_content_digest=digest_of(b"another")), 502),
+    (answer(200, image(), content_type=OCI_MANIFEST, docker_content_digest=digest_of(b"another", "sha512")), 502),
     (answer(200, image(), content_type=OCI_MANIFEST, content_encoding="gzip"), 502),
     (redirect("http://192.0.2.1:1/", 200), 502),
     (hanging(), 504),
@@ -66,6 +67,18 @@ async def test_miss_and_hit(client: Client, remote, shelf: Shelf):
         assert answered.headers["Docker-Content-Digest"] == digest
         assert answered.headers["Content-Type"] == OCI_MANIFEST
     assert shelf.asked("/manifests/") == ["GET"]
+
+
+async def test_sha512(client: Client, remote, shelf: Shelf):
+    """A tag has the digest that the upstream gives it: a pull by that is a hit, and HEAD confirms the tag."""
+    digest = digest_of(image(), "sha512")
+    shelf.tag(f"(v1|{digest})", answer(200, image(), content_type=OCI_MANIFEST, docker_content_digest=digest))
+    await remote(tag_ttl=0)
+    for reference, expected in (("v1", "miss"), (digest, "hit"), ("v1", "hit")):
+        answered = await client.get(f"/v2/hub/{APP}/manifests/{reference}")
+        assert source(answered) == (200, expected)
+        assert answered.headers["Docker-Content-Digest"] == digest
+    assert shelf.asked("/manifests/") == ["GET", "HEAD"]
 
 
 async def test_by_digest(client: Client, remote, shelf: Shelf):
