@@ -200,7 +200,7 @@ class Artifactapi(Daemon):
         upstreams = Upstreams(self._connections, passwords_of, hashing, parts.metrics.upstream, self._reactor)
         fills = Fills(parts.database, parts.store, Uploads(parts.database, parts.store, hashing), self._reactor)
         self._stops += [uses.stop, fills.stop]
-        remote = Remote(parts.database, hashing, upstreams, fills)
+        remote = Remote(parts.database, hashing, upstreams, fills, self._reactor)
         return Elsewhere(remote, RemoteLists(parts.database, upstreams, remote, self._reactor), uses)
 
     def collector(self, parts: Parts) -> Collector:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred
 
 from artifactapi.metadata import cached
 from artifactapi.metadata import manifests as rows
@@ -26,17 +29,20 @@ from artifactapi.threads import Threads
 from artifactapi.upstream import upstream
 from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
 
+PATIENCE = 5.0
+"""Seconds that an upstream may take while there is an old answer; what it says later counts from then on."""
 Question = tuple[ImageName, str]
 
 
 class Remote:
     """What a remote repo does when the rows have no answer, or an old one."""
 
-    def __init__(self, database: Database, threads: Threads, upstreams: Upstreams, fills: Fills) -> None:
+    def __init__(self, database: Database, threads: Threads, upstreams: Upstreams, fills: Fills, reactor: Any) -> None:
         self._database = database
         self._threads = threads
         self._upstreams = upstreams
         self._fills = fills
+        self._reactor = reactor
         self._fetching: Shared[Question, Stored] = Shared()
 
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
@@ -47,15 +53,19 @@ class Remote:
         source, question = await self._upstreams.of(repo), (name, str(reference))
         if not source.settings.takes(name, tag_of(reference)) or question in source.misses:
             raise absent.manifest(reference)
+        work = self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
+        asking = Deferred.fromCoroutine(work)
+        if known is not None and is_recent(known, source):
+            asking.addTimeout(PATIENCE, self._reactor, too_slow)
         try:
-            return await self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
+            return await asking
         except NotThere:
             source.misses.add(question, source.settings.negative_ttl)
             if known is not None and isinstance(reference, Tag):
                 await tag_rows.delete(self._database, name, reference)
             raise absent.manifest(reference) from None
         except UpstreamError as error:
-            if known is not None and is_usable(known, error, source):
+            if known is not None and is_recent(known, source) and isinstance(error, Broken | Limited):
                 return replace(known, source="stale")
             raise told(error) from None
 
@@ -145,9 +155,14 @@ def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, 
         raise Broken("malformed", "the manifest is none that we know") from None
 
 
-def is_usable(known: Stored, error: UpstreamError, source: Source) -> bool:
-    """Whether an old answer is better than this error."""
-    return isinstance(error, Broken | Limited) and (known.age or 0.0) <= source.settings.max_stale
+def is_recent(known: Stored, source: Source) -> bool:
+    """Whether an old answer is better than none."""
+    return (known.age or 0.0) <= source.settings.max_stale
+
+
+def too_slow(result: object, seconds: float) -> NoReturn:
+    """What happens then."""
+    raise Broken("timeout")
 
 
 def tag_of(reference: Digest | Tag) -> str | None:

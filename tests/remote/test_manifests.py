@@ -298,6 +298,26 @@ async def test_a_wrong_digest(client: Client, remote, shelf: Shelf, rows):
     assert rows("SELECT count(*) FROM manifests") == [(0,)]
 
 
+async def test_a_slow_upstream(client: Client, remote, shelf: Shelf, later, monkeypatch: pytest.MonkeyPatch):
+    """While it takes its time the tag is served as it was known; what it says then counts, without another request."""
+    monkeypatch.setattr("artifactapi.registry.remote.PATIENCE", 0.1)
+    go_on = Event()
+    shelf.manifest(image(1))
+    await remote()
+    await client.get(V1)
+    digest = shelf.manifest(image(2))
+    shelf.scripted.on("HEAD .*/manifests/v1$", held(go_on, answer(405)))
+    later(301)
+    for _ in range(2):
+        answered = await client.get(V1)
+        assert (source(answered), answered.body) == ((200, "stale"), image(1))
+    go_on.set()
+    while (answered := await client.get(V1)).body == image(1):
+        assert source(answered) == (200, "stale")
+    assert (answered.status, answered.headers["Docker-Content-Digest"]) == (200, digest)
+    assert shelf.asked("/manifests/v1") == ["GET", "HEAD", "GET"]
+
+
 async def test_one_request_for_many(client: Client, service: Artifactapi, remote, shelf: Shelf):
     """Those who ask while the upstream is being asked get the same answer."""
     go_on = Event()
