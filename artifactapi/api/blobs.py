@@ -13,10 +13,10 @@ from artifactapi.api.site import Request
 from artifactapi.metadata.blobs import Blob
 from artifactapi.objects.interface import IObjectReader
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.errors import BadGateway, Denied, GatewayTimeout, TooManyRequests
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.ranges import parse_range
 from artifactapi.registry import absent
+from artifactapi.registry.elsewhere import FAILURES
 from artifactapi.registry.registry import Registry
 from artifactapi.shield import detached
 
@@ -51,7 +51,7 @@ class BlobRoutes:
             return await self._blobs.find(name, digest, may)
         try:
             return await self._blobs.promise(name, digest, may)
-        except (BadGateway, GatewayTimeout, TooManyRequests, Denied):
+        except FAILURES:
             if self._guard.is_for_writing(request):  # a push asks whether it can save an upload: it goes on without
                 raise absent.blob(digest) from None
             raise

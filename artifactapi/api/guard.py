@@ -87,9 +87,10 @@ class Guard:
         return name if rule is Rule.PULL else self._policy.naming.written_to(name) or name
 
     def is_for_writing(self, request: Request) -> bool:
-        """Whether it is for a virtual repo that its sender may push to."""
-        name: ImageName = request.name
-        return name.repo in self._policy.naming.unions and self._policy.may(request.caller, Right.PUSH, name)
+        """Whether it is for a virtual repo that its sender may push to, and has asked to, where his token says so."""
+        name, caller = request.name, request.caller
+        may = name.repo in self._policy.naming.unions and self._policy.may(caller, Right.PUSH, name)
+        return may and bool(caller.has_asked(Right.PUSH, name))
 
     def seen_as(self, request: Request, name: ImageName) -> list[ImageName]:
         """The images that its sender sees as that one; none, if it is of no virtual repo."""

@@ -7,9 +7,13 @@ from klein import Response
 from artifactapi.api.guard import Guard
 from artifactapi.api.responses import matches, respond
 from artifactapi.api.site import Request
+from artifactapi.metadata.manifests import Stored
+from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import ManifestTooLarge, TagInvalid, UriTooLong
 from artifactapi.oci.manifest import MAX_MANIFEST
 from artifactapi.oci.names import ImageName, Tag, parse_reference
+from artifactapi.registry import absent
+from artifactapi.registry.elsewhere import FAILURES
 from artifactapi.registry.registry import Registry
 
 MOST_TAGS = 1000
@@ -24,7 +28,7 @@ class ManifestRoutes:
 
     async def get(self, request: Request, name: ImageName, reference: str) -> Response:
         """GET and HEAD, by tag or digest."""
-        stored = await self._manifests.get(name, parse_reference(reference), self._guard.may_pull(request))
+        stored = await self._stored(request, name, parse_reference(reference))
         etag = f'"{stored.digest}"'
         headers = {
             "Docker-Content-Digest": stored.digest,
@@ -37,6 +41,15 @@ class ManifestRoutes:
         if matches(request.getHeader("if-none-match"), etag):
             return respond(304, headers=headers)
         return respond(200, stored.content, headers, stored.media_type)
+
+    async def _stored(self, request: Request, name: ImageName, reference: Digest | Tag) -> Stored:
+        try:
+            return await self._manifests.get(name, reference, self._guard.may_pull(request))
+        except FAILURES:
+            # A push asks whether it has to push that: containerd gives up if it hears anything but 200 or 404.
+            if request.method == b"HEAD" and self._guard.is_for_writing(request):
+                raise absent.manifest(reference) from None
+            raise
 
     async def put(self, request: Request, name: ImageName, reference: str) -> Response:
         """PUT under a tag, a digest, or a digest and several tags."""

@@ -10,6 +10,7 @@ from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.metadata.tags import Listing
 from artifactapi.oci.digest import Digest
+from artifactapi.oci.errors import BadGateway, Denied, GatewayTimeout, TooManyRequests
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
 from artifactapi.registry.remote import Remote
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 May = Callable[[ImageName], bool]
 """Whether the caller may pull from that image."""
+
+
+FAILURES = (BadGateway, GatewayTimeout, TooManyRequests, Denied)
+"""What an upstream fails with, other than that it does not have what was asked for."""
 
 
 def anyone(name: ImageName) -> bool:

@@ -173,3 +173,14 @@ async def test_a_push_while_the_upstream_is_down(pushing: Client, upstream: Upst
     assert (await pushing.request("HEAD", f"/v2/{NAME}/blobs/{digest_of(b'new')}")).status == 404
     assert (await pushing.get(f"/v2/{NAME}/blobs/{digest_of(b'new')}")).status == 502
     await pushing.push_image(NAME, "v1", b"new")
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_a_manifest_that_an_upstream_does_not_let_us_see(pushing: Client, upstream: Upstream, status: int):
+    """HEAD of a new manifest, by tag or digest, says 404 to whoever may push: containerd asks so for each, and pushes
+    nothing after any other error. Docker Hub says 401 of all that it does not have."""
+    upstream.status = status
+    for reference in ("v1", digest_of(b"new")):
+        path = f"/v2/{NAME}/manifests/{reference}"
+        assert (await pushing.request("HEAD", path)).status == 404
+        assert (await pushing.get(path)).status == {401: 403, 500: 502}.get(status, status)

@@ -206,3 +206,14 @@ async def test_other_replicas_hear_of_it(people: dict[str, Person], repos: Admin
     assert await status(people["virtual"], "virtual/ours/manifests/v1") == 200
     path = "/v2/virtual/ours/manifests/v1"
     await deferToThread(eventually, lambda: there.send("GET", path).status == 200, 10)
+
+
+async def test_a_pull_of_whoever_may_push(people: dict[str, Person], repos: Admin, admin: Administrator, upstream):
+    """What a HEAD with a token that is for pulls alone is told of an upstream that fails is no push's 404."""
+    await repos.change("virtual", push_to="team")
+    await admin.grant("user:pusher", "hub", "pull")
+    upstream.status = 500
+    asked = {"pull": 502, "pull,push": 404}
+    for actions, expected in asked.items():
+        token = await people["pusher"].bearer(f"repository:virtual/new:{actions}")
+        assert (await token.request("HEAD", "/v2/virtual/new/manifests/v1")).status == expected
