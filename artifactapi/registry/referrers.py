@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from artifactapi.metadata import manifests as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.manifests import Referrer, Stored
-from artifactapi.oci.descriptors import parse_descriptor
+from artifactapi.oci.descriptors import parse_annotations, parse_descriptor
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.errors import ManifestInvalid
 from artifactapi.oci.names import ImageName
@@ -46,7 +47,7 @@ class ReferrersOf:
         merged = {referrer.digest: descriptor(referrer) for referrer in found}
         for entry in [*await self._others(name, subject, may), *await self._folded(name, subject)]:
             if entry["digest"] > last and artifact_type in (None, entry.get("artifactType")):
-                merged.setdefault(entry["digest"], entry)
+                merged.setdefault(entry["digest"], shown(entry))
         if not merged:
             await self._repos.require(name)
         page = [merged[digest] for digest in sorted(merged)]
@@ -72,6 +73,17 @@ def descriptor(referrer: Referrer) -> Descriptor:
     if referrer.annotations:
         shown["annotations"] = referrer.annotations
     return shown
+
+
+def shown(entry: Descriptor) -> Descriptor:
+    """What the list shows of a descriptor that somebody else wrote: the same as of ours, whatever else is in it."""
+    kept = {key: entry[key] for key in ("mediaType", "digest", "size")}
+    if isinstance(entry.get("artifactType"), str):
+        kept["artifactType"] = entry["artifactType"]
+    with suppress(ManifestInvalid):
+        if annotations := parse_annotations(entry.get("annotations")):
+            kept["annotations"] = annotations
+    return kept
 
 
 def descriptors(stored: Stored) -> list[Descriptor]:

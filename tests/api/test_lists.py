@@ -197,3 +197,16 @@ async def test_a_deleted_referrer_is_gone(client: Client):
     shown = await attach(client, "a/sig")
     assert (await client.request("DELETE", f"/v2/{NAME}/manifests/{shown['digest']}")).status == 202
     assert (await client.get(referrers())).json["manifests"] == []
+
+
+@pytest.mark.parametrize("depth", [100, 950])
+async def test_fallback_tags_of_any_depth(client: Client, depth: int):
+    """What else a client has put into the descriptors of a fallback tag's index is not shown, however deep it is."""
+    await tag(client, "v1")
+    entry = {"mediaType": ANY, "digest": digest_of(b"{}"), "size": 2, "artifactType": "application/a"}
+    deep = json.dumps({**entry, "x": 0}).replace('"x": 0', f'"x": {"[" * depth}{"]" * depth}')
+    content = json.dumps({"schemaVersion": 2, "pad": "p" * 70_000, "manifests": 0}).replace("0}", f"[{deep}]}}")
+    put = await client.put_manifest(NAME, SUBJECT.replace(":", "-"), content.encode(), OCI_INDEX)
+    answer = await client.get(f"/v2/{NAME}/referrers/{SUBJECT}")
+    assert put.status == 201, put.body
+    assert (answer.status, answer.json["manifests"]) == (200, [entry])
