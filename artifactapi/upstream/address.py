@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import socket
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlencode, urljoin, urlsplit
 
 PORTS = {"http": 80, "https": 443}
@@ -69,7 +70,20 @@ class Address:
     @property
     def loopback(self) -> bool:
         """Whether this is the machine we run on, as far as the text says."""
+        address = numeric(self.host)
+        if address is None:
+            name = self.host.rstrip(".")
+            return name == "localhost" or name.endswith(".localhost")
+        return address.is_loopback or address.is_unspecified  # Linux connects 0.0.0.0 to itself
+
+
+def numeric(host: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that the text is, however it is written; None for a name."""
+    try:
+        address = ip_address(host)
+    except ValueError:
         try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost" or self.host.endswith(".localhost")
+            return IPv4Address(socket.inet_aton(host))  # what connecting takes too: 127.1, 0x7f000001, 2130706433
+        except OSError:
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
