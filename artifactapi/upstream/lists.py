@@ -18,7 +18,7 @@ MOST_PAGES = 100
 MOST_BYTES = 8 * 1024 * 1024
 """Bytes of all pages of a list together."""
 SMALL = 64 * 1024
-"""Bytes that are parsed at once; more would hold up everybody else."""
+"""Bytes that are read at once; more would hold up everybody else."""
 _NEXT = re.compile(r'<([^<>]{1,4096})>[^,<>]*;\s*rel="?next"?', re.IGNORECASE)
 
 
@@ -32,25 +32,35 @@ class Lists:
     async def read(
         self, operation: Operation, image: str, address: Address, accept: str, take: Callable[[Fields], None]
     ) -> None:
-        """Give `take` page after page. Raises UpstreamError; Broken with status 200 for a page that is none."""
+        """Give `take` page after page, large ones in a thread. Raises UpstreamError; Broken with status 200 for a page
+        that is none."""
         left = MOST_BYTES
         for _ in range(MOST_PAGES):
             answer = await self._requests.send(operation, "GET", image, address, {"Accept": accept})
             answer.require(200)
             content = await self._requests.wire.content(answer, left)
             left -= len(content)
-            take(await self._decode(content))
+            await self._read(content, take)
             follows = following(address, answer)
             if follows is None:
                 return
             address = follows
         raise Broken("large", f"a list has more than {MOST_PAGES} pages", 200)
 
-    async def _decode(self, content: bytes) -> Fields:
-        try:
-            return decode(content) if len(content) <= SMALL else await self._threads.run(decode, content)
-        except ManifestInvalid:
-            raise Broken("malformed", "the page of a list is no JSON object", 200) from None
+    async def _read(self, content: bytes, take: Callable[[Fields], None]) -> None:
+        if len(content) <= SMALL:
+            read(content, take)
+        else:
+            await self._threads.run(read, content, take)
+
+
+def read(content: bytes, take: Callable[[Fields], None]) -> None:
+    """Give `take` the page in these bytes. Raises Broken."""
+    try:
+        page = decode(content)
+    except ManifestInvalid:
+        raise Broken("malformed", "the page of a list is no JSON object", 200) from None
+    take(page)
 
 
 def following(address: Address, answer: Answer) -> Address | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from threading import get_ident
 
 import pytest
 
 from artifactapi.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from artifactapi.oci.names import Tag
+from artifactapi.upstream import upstream as upstream_module
 from artifactapi.upstream.errors import Denied, NotThere
 from artifactapi.upstream.lists import MOST_PAGES
 from artifactapi.upstream.upstream import Upstream
@@ -71,6 +73,19 @@ async def test_too_large_a_list(scripted: Scripted, upstream: Upstream):
     scripted.on("referrers", answer(200, body, link='</v2/again>; rel="next"'))
     scripted.on("/v2/again", answer(200, body, link='</v2/again>; rel="next"'))
     await breaks(upstream.referrers("team/app", DIGEST), "large", 200)
+
+
+@pytest.mark.parametrize("count, aside", [(10, False), (20_000, True)])
+async def test_a_large_page_is_read_aside(
+    scripted: Scripted, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, count: int, aside: bool
+):
+    """The tags of a page that would hold up everybody else are looked at in a thread."""
+    threads = []
+    read = upstream_module.tags
+    monkeypatch.setattr(upstream_module, "tags", lambda page: (threads.append(get_ident()), read(page))[1])
+    scripted.on("tags/list", tags(*(f"v{number}" for number in range(count))))
+    assert len(await upstream.tags("team/app")) == count
+    assert (threads != [get_ident()]) is aside
 
 
 @pytest.mark.parametrize(
