@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogPublisher
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from artifactapi.config import Config, RepoSpec
 from artifactapi.embedded import EmbeddedPostgres
@@ -147,6 +147,19 @@ async def database(dsn: str):
     await pool.start()
     yield pool
     await pool.stop()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What was logged during the test."""
+    logged: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        logged.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield logged
+    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture

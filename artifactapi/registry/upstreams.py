@@ -28,6 +28,7 @@ OUTAGES = ("timeout", "dns", "connect", "tls", "reset")
 """Of what may be wrong, that which is not wrong with one answer alone."""
 MOST_SECRET = 10_000
 MOST_MISSES = 10_000
+MOST_REFUSALS = 10
 T = TypeVar("T")
 log = Logger()
 
@@ -66,6 +67,7 @@ class Source:
         self._reactor = reactor
         self._error: UpstreamError | None = None
         self._until = 0.0
+        self._refusals: set[str] = set()
 
     async def ask(self, asking: Callable[[], Awaitable[T]]) -> T:
         """What it answers. Raises what it failed with lately: whoever asks again at once makes it no better."""
@@ -83,7 +85,9 @@ class Source:
     def _failed(self, error: UpstreamError) -> None:
         """Let it alone for a while, if the error says that it is not able to answer, or does not want to."""
         seconds = 0.0
-        self.denied = self.denied or isinstance(error, errors.Denied)
+        if isinstance(error, errors.Denied):
+            self.denied = True
+            self._note_refusal(str(error))
         if isinstance(error, Limited):
             seconds = LIMITED if error.retry_after is None else error.retry_after
         elif isinstance(error, Broken) and (error.kind in OUTAGES or (error.status or 0) >= 500):
@@ -91,6 +95,12 @@ class Source:
         if seconds:
             self._error, self._until = error, self._reactor.seconds() + seconds
             log.warn("upstream of {repo}: {error}", repo=self.repo.name, error=str(error))
+
+    def _note_refusal(self, reason: str) -> None:
+        """Log it once: clients are not told why, and some upstreams refuse whatever they do not have."""
+        if reason not in self._refusals and len(self._refusals) < MOST_REFUSALS:
+            self._refusals.add(reason)
+            log.warn("upstream of {repo}: {reason}", repo=self.repo.name, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.logger import Logger
+
 from artifactapi.shield import Shared
 from artifactapi.upstream.address import Address
 from artifactapi.upstream.challenge import Challenge
@@ -22,6 +24,7 @@ MARGIN_SECONDS = 10
 MOST_BYTES = 64 * 1024
 MOST_TOKENS = 1000
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16000}")
+log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Tokens:
         self._wire = wire
         self._known: dict[str, Token] = {}
         self._shared: Shared[str, str] = Shared()
+        self._untold = ""  # the host that was not told the credentials last
 
     async def get(self, challenge: Challenge, scope: str) -> str:
         """A token for the scope, as the challenge says. Raises Denied, Limited, Broken."""
@@ -57,7 +61,10 @@ class Tokens:
 
     async def _fetch(self, challenge: Challenge, scope: str) -> str:
         address = self._realm(challenge)
-        basic = self._origin.basic if self._trust.may_tell(address) else None
+        basic = self._origin.basic
+        if basic and not self._trust.may_tell(address):
+            basic = None
+            self._warn(address)
         headers = {"Authorization": basic} if basic else {}
         asked = address.asking(service=challenge.service, scope=scope)
         answer = await self._wire.send("token", "GET", asked, headers)
@@ -71,6 +78,16 @@ class Tokens:
             del self._known[next(iter(self._known))]
         self._known[scope] = token
         return token.text
+
+    def _warn(self, realm: Address) -> None:
+        """Say once where an upstream has its token server: who has given it a password wonders what it is good for."""
+        if realm.host != self._untold:
+            self._untold = realm.host
+            log.warn(
+                "{upstream} has its tokens at {realm}, which is none of the repo's realms: it is not told the password",
+                upstream=self._origin.address.host,
+                realm=realm.host,
+            )
 
     def _realm(self, challenge: Challenge) -> Address:
         try:

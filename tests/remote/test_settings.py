@@ -192,3 +192,13 @@ async def test_writes(client: Client, remote, shelf: Shelf, method: str, path: s
     answered = await client.request(method, f"/v2/hub/{APP}/{path}", body, **headers)
     assert (answered.status, answered.code) == (405, "UNSUPPORTED")
     assert shelf.scripted.seen == []
+
+
+async def test_a_refusal_is_logged(client: Client, remote, shelf: Shelf, lines: list[str]):
+    """Why an upstream refuses something is in the log, once, and not in the answer."""
+    shelf.tag("v1", answer(403))
+    shelf.tag("v2", answer(403))
+    await remote()
+    for tag in ("v1", "v2"):
+        assert (await client.get(f"/v2/hub/{APP}/manifests/{tag}")).code == "DENIED"
+    assert [line for line in lines if "upstream of" in line] == ["upstream of hub: the upstream does not let us"]

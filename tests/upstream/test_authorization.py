@@ -203,6 +203,21 @@ async def test_a_realm_elsewhere(scripted: Scripted, elsewhere: Scripted, client
     assert "user" not in elsewhere.seen[0].target
 
 
+async def test_a_realm_that_is_not_listed(scripted: Scripted, elsewhere: Scripted, client, lines: list[str]):
+    """The log says once that it was not told the credentials, and which one it is; nothing, where there are none."""
+    guard(scripted, "T", f"{elsewhere.url}/token")
+    elsewhere.on("/token", *tokens("T"))
+    await client().manifest("a", LATEST)
+    assert not [line for line in lines if "realm" in line]
+    upstream = client(**CREDENTIALS)
+    for name in ("a", "b"):
+        await upstream.manifest(name, LATEST)
+    told = [line for line in lines if "realm" in line]
+    assert len(told) == 1
+    assert "localhost" in told[0]
+    assert not [line for line in lines if CREDENTIALS["password"] in line or BASIC in line]
+
+
 async def test_a_listed_realm(scripted: Scripted, elsewhere: Scripted, client):
     """One that is listed does."""
     guard(scripted, "T", f"{elsewhere.url}/token")
