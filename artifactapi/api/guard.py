@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from artifactapi.access.caller import Caller
@@ -11,8 +12,9 @@ from artifactapi.access.rights import Right
 from artifactapi.api.origin import Outside
 from artifactapi.api.site import Request
 from artifactapi.metadata.audit import By
-from artifactapi.oci.errors import Denied, OciError, Unauthorized
+from artifactapi.oci.errors import Denied, NameInvalid, NameUnknown, OciError, Unauthorized
 from artifactapi.oci.names import ImageName
+from artifactapi.oci.scopes import Scope
 from artifactapi.registry.elsewhere import May, anyone
 from artifactapi.registry.repos import read_only, unknown
 
@@ -80,6 +82,19 @@ class Guard:
         """The name that is meant: behind another registry, its repo's goes before it."""
         registry = self.registry(request)
         return name if registry is None else f"{self._policy.naming.repo_for(registry)}/{name}"
+
+    def needs_nobody(self, request: Request, asked: Sequence[Scope]) -> bool:
+        """Whether it is at another registry's address, for pulls alone that everybody may do from all that is meant."""
+        return self.registry(request) is not None and bool(asked) and all(map(self._is_public, asked))
+
+    def _is_public(self, scope: Scope) -> bool:
+        if scope.type != "repository" or not scope.actions <= {"pull"}:
+            return False
+        try:
+            meant = self._policy.naming.pulled_from(ImageName.parse(scope.name))
+        except (NameInvalid, NameUnknown):
+            return False
+        return all(self._policy.anonymous.may(Right.PULL, at) for at in meant)
 
     def target(self, request: Request, rule: Rule) -> ImageName:
         """The image that it is about: what is written to a virtual repo goes to another one."""

@@ -44,12 +44,12 @@ class TokenRoutes:
     async def get(self, request: Request) -> Response:
         """GET ?scope=…&scope=…&offline_token=true, with Basic credentials or without any."""
         form = decoded(request.args)
+        offline, scopes = first(form, "offline_token") == "true", self._scopes(request, form)
         shown = request.requestHeaders.getRawHeaders(b"authorization")
-        offline = first(form, "offline_token") == "true"
+        # Docker shows each mirror what it knows of Docker Hub: that is no failed login where none is needed.
+        header = shown[0] if shown and not self._guard.needs_nobody(request, scopes) else None
         try:
-            ticket = await self._tickets.for_header(
-                shown[0] if shown else None, self._scopes(request, form), offline, self._guard.origin(request)
-            )
+            ticket = await self._tickets.for_header(header, scopes, offline, self._guard.origin(request))
         except CredentialInvalid as error:
             raise self._refused(error) from None
         return shown_ticket(ticket)

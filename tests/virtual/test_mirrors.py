@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.access.people import Administrator, Person
+from tests.access.people import Administrator, Person, basic
 from tests.client import Client, digest_of
 from tests.virtual.admin import Admin
 from tests.virtual.upstream import Upstream
@@ -141,6 +141,35 @@ async def test_with_accounts(mirror: Mirror, admin: Administrator):
     base = await mirror.get("/v2/")
     assert base.status == 401
     assert "?ns=" in base.headers["WWW-Authenticate"]
+
+
+async def test_what_docker_shows_a_mirror(client: Client, admin: Administrator, hub: Admin):
+    """Docker asks a mirror's token server with its credentials for Docker Hub: for what everybody may pull they are not
+    looked at, and count as no failed login. For all else they are."""
+    theirs = Mirror(client, "mirror.example", None, basic("hubuser", "their password at the hub"))
+    pull = f"repository:{NAME}:pull"
+    assert (await theirs.ask(pull)).status == 401
+    await admin.publish("hub")
+    failed = len(await admin.audit("action=login.failed"))
+    token = (await theirs.ask(pull)).json["token"]
+    assert len(await admin.audit("action=login.failed")) == failed
+    assert (
+        await Mirror(client, "mirror.example", None, f"Bearer {token}").get(f"/v2/{NAME}/manifests/v1")
+    ).status == 200
+    for scopes in ([f"{pull},push"], [pull, "repository:UPPER:pull"], ["registry:catalog:*"], []):
+        assert (await theirs.ask(*scopes)).status == 401, scopes
+    assert (await theirs.showing(theirs.header).ask(f"repository:hub/{NAME}:pull")).status == 401
+
+
+async def test_a_member_that_is_not_public(client: Client, admin: Administrator, hub: Admin):
+    """Whoever may see more of a virtual repo than everybody gets a token of his own at its address."""
+    await hub.change("virtual", hosts=["virtual.example"])
+    await admin.push_image("team/ours", "v1", b"ours")
+    await admin.publish("hub")
+    there = Mirror(client, "virtual.example", None, admin.header)
+    token = (await there.ask("repository:ours:pull")).json["token"]
+    answer = await Mirror(client, "virtual.example", None, f"Bearer {token}").get("/v2/ours/manifests/v1")
+    assert answer.status == 200
 
 
 async def test_a_mount_with_accounts(client: Client, admin: Administrator, hub: Admin):
