@@ -67,8 +67,9 @@ class Guard:
     def may_pull(self, request: Request) -> May:
         """Whether its sender may pull from a member of a virtual repo: all of them, if that has rights of its own."""
         caller: Caller = request.caller
+        # One that is not known yet as virtual may have been made elsewhere, a moment ago.
         found = self._policy.naming.unions.get(request.name.repo)
-        return anyone if found is None or found.own_rights else lambda name: caller.may(Right.PULL, name)
+        return anyone if found is not None and found.own_rights else lambda name: caller.may(Right.PULL, name)
 
     def registry(self, request: Request) -> str | None:
         """The registry that it is for, if that is another one, for which a repo stands: all names are behind it."""

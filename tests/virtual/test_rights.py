@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from artifactapi.access.caller import Caller
+from artifactapi.access.naming import Naming, Union
+from artifactapi.access.rights import Grant, Right
+from artifactapi.api.guard import Guard
+from artifactapi.oci.names import ImageName
 from tests.access.people import Administrator, Person
 from tests.client import Client, digest_of
 from tests.daemon import eventually
@@ -217,3 +223,16 @@ async def test_a_pull_of_whoever_may_push(people: dict[str, Person], repos: Admi
     for actions, expected in asked.items():
         token = await people["pusher"].bearer(f"repository:virtual/new:{actions}")
         assert (await token.request("HEAD", "/v2/virtual/new/manifests/v1")).status == expected
+
+
+def test_a_virtual_repo_that_was_made_elsewhere_a_moment_ago():
+    """Until its rights are known here, those on its members count."""
+    own = Grant("new", "*", frozenset({Right.PULL}))
+    request = SimpleNamespace(name=ImageName("new", "app"), caller=Caller("user:alice", "none", ((own,),)))
+    for unions, expected in (
+        ({}, False),
+        ({"new": Union((), True, None)}, True),
+        ({"new": Union((), False, None)}, False),
+    ):
+        guard = Guard(SimpleNamespace(naming=Naming(unions)), None, None)  # type: ignore[arg-type]
+        assert guard.may_pull(request)(ImageName("team", "app")) is expected  # type: ignore[arg-type]
