@@ -201,7 +201,7 @@ class Artifactapi(Daemon):
         fills = Fills(parts.database, parts.store, Uploads(parts.database, parts.store, hashing), self._reactor)
         self._stops += [uses.stop, fills.stop]
         remote = Remote(parts.database, hashing, upstreams, fills, self._reactor)
-        return Elsewhere(remote, RemoteLists(parts.database, upstreams, remote, self._reactor), uses)
+        return Elsewhere(remote, RemoteLists(parts.database, hashing, upstreams, remote), uses)
 
     def collector(self, parts: Parts) -> Collector:
         """The collector over these parts."""

@@ -150,6 +150,14 @@ async def database(dsn: str):
 
 
 @pytest.fixture
+def elsewhere() -> Iterator[Scripted]:
+    """Another host: its name is one of this machine's, and not the upstream's."""
+    server = Scripted("localhost")
+    yield server
+    server.close()
+
+
+@pytest.fixture
 def lines() -> Iterator[list[str]]:
     """What was logged during the test."""
     logged: list[str] = []

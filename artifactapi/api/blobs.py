@@ -17,6 +17,7 @@ from artifactapi.oci.names import ImageName
 from artifactapi.oci.ranges import parse_range
 from artifactapi.registry import absent
 from artifactapi.registry.elsewhere import FAILURES
+from artifactapi.registry.fill import FillReader
 from artifactapi.registry.registry import Registry
 from artifactapi.shield import detached
 
@@ -34,9 +35,10 @@ class BlobRoutes:
     async def get(self, request: Request, name: ImageName, reference: str) -> Response | None:
         """GET and HEAD, whole or a range."""
         digest = Digest.parse(reference)
-        blob = await self._blob(request, name, digest)
+        is_known = matches(request.getHeader("if-none-match"), f'"{digest}"')
+        blob = await self._blob(request, name, digest, not is_known)
         headers = {**describe(digest), "X-Artifact-Source": blob.source}
-        if matches(request.getHeader("if-none-match"), headers["ETag"]):
+        if is_known:
             return respond(304, headers=headers)
         part = parse_range(wanted_range(request, headers["ETag"]), blob.size)
         start, length = part or (0, blob.size)
@@ -45,10 +47,10 @@ class BlobRoutes:
             headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{blob.size}"
         return await self._body(request, blob, 206 if part else 200, headers, start, length)
 
-    async def _blob(self, request: Request, name: ImageName, digest: Digest) -> Blob:
+    async def _blob(self, request: Request, name: ImageName, digest: Digest, fetch: bool) -> Blob:
         may = self._guard.may_pull(request)
         if request.method != b"HEAD":
-            return await self._blobs.find(name, digest, may)
+            return await self._blobs.find(name, digest, may, fetch)
         try:
             return await self._blobs.promise(name, digest, may)
         except FAILURES:
@@ -71,19 +73,19 @@ class BlobRoutes:
         if (url := await self._blobs.url(blob)) is not None:
             return redirected(url, headers)
         opening = self._blobs.open(blob, start, length)
-        coming = blob.fill is not None
         # Detached: what a thread opens for a client that has hung up must be closed again.
-        return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening, coming))
+        return await detached(self._send(request, code, {**headers, "Content-Type": OCTETS}, opening))
 
     async def _send(
-        self, request: Request, code: int, headers: dict[str, str], opening: Awaitable[IObjectReader], coming: bool
+        self, request: Request, code: int, headers: dict[str, str], opening: Awaitable[IObjectReader]
     ) -> None:
         reader = await opening
         request.setResponseCode(code)
         for key, value in headers.items():
             request.setHeader(key, value)
-        if coming:
-            request.write(b"")  # the headers: bytes may take a while
+        if isinstance(reader, FillReader):  # bytes may take a while: until then, the headers
+            request.write(b"")
+            request.notifyFinish().addErrback(lambda _: reader.leave())
         await self._downloads.send(request, reader)
 
 

@@ -6,7 +6,7 @@ from klein import Response
 
 from artifactapi.api.guard import Guard
 from artifactapi.api.parameters import argument
-from artifactapi.api.responses import json_response, next_link, respond
+from artifactapi.api.responses import from_where, json_response, next_link, respond
 from artifactapi.api.site import Request
 from artifactapi.metadata.tags import Listing
 from artifactapi.oci.digest import Digest
@@ -47,7 +47,7 @@ class ListRoutes:
         page = parse_page(argument(request, b"n"), argument(request, b"last"), REFERRERS, REFERRERS)
         may = self._guard.may_pull(request)
         found = await self._referrers.listing(name, subject, clean(wanted), clean(page.last) or "", page.count, may)
-        headers = {"X-Artifact-Source": "local"}
+        headers = from_where(found.source)
         if wanted is not None:
             headers["OCI-Filters-Applied"] = "artifactType"
         if found.more and found.descriptors:
@@ -73,7 +73,7 @@ def clean(text: str | None) -> str | None:
 
 def following(request: Request, page: Page, listing: Listing) -> dict[str, str]:
     """The headers of a page of a listing."""
-    headers = {"X-Artifact-Source": "local"}
+    headers = from_where(listing.source)
     if listing.more and page.count:
         headers |= next_page(request, n=page.count, last=listing.last)
     return headers

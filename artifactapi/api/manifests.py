@@ -5,7 +5,7 @@ from __future__ import annotations
 from klein import Response
 
 from artifactapi.api.guard import Guard
-from artifactapi.api.responses import matches, respond
+from artifactapi.api.responses import from_where, matches, respond
 from artifactapi.api.site import Request
 from artifactapi.metadata.manifests import Stored
 from artifactapi.oci.digest import Digest
@@ -34,10 +34,8 @@ class ManifestRoutes:
             "Docker-Content-Digest": stored.digest,
             "ETag": etag,
             "Content-Length": str(stored.size),
-            "X-Artifact-Source": stored.source,
+            **from_where(stored.source),
         }
-        if stored.source == "stale":
-            headers["Warning"] = '299 - "the upstream does not answer; this may not be its newest"'
         if matches(request.getHeader("if-none-match"), etag):
             return respond(304, headers=headers)
         return respond(200, stored.content, headers, stored.media_type)

@@ -36,6 +36,14 @@ def next_link(path: str, **params: str | int | None) -> dict[str, str]:
     return {"Link": f'<{path}?{query}>; rel="next"'}
 
 
+def from_where(source: str) -> dict[str, str]:
+    """The headers that say where an answer comes from."""
+    headers = {"X-Artifact-Source": source}
+    if source == "stale":
+        headers["Warning"] = '299 - "the upstream does not answer; this may not be its newest"'
+    return headers
+
+
 def matches(header: str | None, etag: str) -> bool:
     """Whether an If-None-Match header names this entity tag (weakly compared, RFC 9110 13.1.2)."""
     if header is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
 from uuid import UUID
 
 from klein import Response
@@ -110,10 +111,16 @@ def parse_upload_id(reference: str) -> UUID:
 def progress(request: Request, session: Session) -> dict[str, str]:
     """The headers that say where a session is."""
     return {
-        "Location": f"/v2/{request.spelled}/blobs/uploads/{session.id}",
+        "Location": f"/v2/{request.spelled}/blobs/uploads/{session.id}{namespace(request)}",
         "Range": f"0-{max(session.offset - 1, 0)}",
         "Docker-Upload-UUID": str(session.id),
     }
+
+
+def namespace(request: Request) -> str:
+    """What must be asked again with a session's address: the registry whose names the client uses."""
+    given = argument(request, b"ns")
+    return "" if given is None else f"?ns={quote(given, safe='')}"
 
 
 def accepted(request: Request, session: Session) -> Response:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from artifactapi.metadata.database import Queryable
 from artifactapi.metadata.visible import Visible, condition
 from artifactapi.oci.digest import Digest
+from artifactapi.oci.globs import allows
 from artifactapi.oci.names import ImageName
 
 
@@ -34,7 +35,7 @@ Key = tuple[ImageName, Digest]
 
 FIND = """
     SELECT q.at, b.size, b.object_key, b.content, (r.settings->>'redirect')::boolean,
-           extract(epoch FROM now() - l.idle_since)::float, r.repo_type
+           extract(epoch FROM now() - l.idle_since)::float, r.repo_type, r.settings->'images'
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, digest, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     JOIN blobs b ON b.digest = q.digest JOIN image_blobs l ON l.image_id = i.id AND l.blob_id = b.id
@@ -42,7 +43,7 @@ FIND = """
 
 
 async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
-    """Those of the blobs that are linked to their images."""
+    """Those of the blobs that are linked to their images, if the patterns of a remote repo allow these still."""
     columns = zip(*((name.repo, name.image, str(digest)) for name, digest in keys), strict=True)
     rows = await db.query(FIND, tuple(map(list, columns)))
     return {
@@ -56,7 +57,8 @@ async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Blob]:
             "local" if repo_type == "local" else "hit",
             keys[at - 1][0],
         )
-        for at, size, key, content, redirect, idle, repo_type in rows
+        for at, size, key, content, redirect, idle, repo_type, images in rows
+        if allows(images, keys[at - 1][0].image)
     }
 
 
@@ -113,15 +115,14 @@ async def mount(
     )
 
 
-async def is_in(db: Queryable, repo: str, digest: Digest) -> bool:
-    """Whether any image of the repo has it."""
-    return bool(
-        await db.query(
-            """SELECT 1 FROM blobs b JOIN image_blobs l ON l.blob_id = b.id JOIN images i ON i.id = l.image_id
-               JOIN repos r ON r.id = i.repo_id WHERE b.digest = %s AND r.name = %s LIMIT 1""",
-            (str(digest), repo),
-        )
+async def size_in(db: Queryable, repo: str, digest: Digest) -> int | None:
+    """How many bytes it has, if any image of the repo has it."""
+    row = await db.one(
+        """SELECT b.size FROM blobs b JOIN image_blobs l ON l.blob_id = b.id JOIN images i ON i.id = l.image_id
+           JOIN repos r ON r.id = i.repo_id WHERE b.digest = %s AND r.name = %s LIMIT 1""",
+        (str(digest), repo),
     )
+    return row[0] if row else None
 
 
 async def missing(db: Queryable, name: ImageName, digests: Sequence[Digest]) -> list[Digest]:

@@ -32,6 +32,13 @@ async def checked(db: Queryable, image: int, tag: str) -> None:
     await db.query("UPDATE tags SET checked_at = now() WHERE image_id = %s AND name = %s", (image, tag))
 
 
+async def doubt(db: Queryable, repo_id: int) -> None:
+    """Another upstream has to say what all tags stand for, and what refers to a manifest."""
+    images = "SELECT id FROM images WHERE repo_id = %s"
+    await db.query(f"UPDATE tags SET checked_at = 'epoch' WHERE image_id IN ({images})", (repo_id,))
+    await db.query(f"DELETE FROM remote_referrers WHERE image_id IN ({images})", (repo_id,))
+
+
 @dataclass(frozen=True, slots=True)
 class Referrers:
     """What an upstream has said refers to a manifest, and how many seconds ago."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from artifactapi.metadata.database import Json, Queryable
 from artifactapi.oci.digest import Digest
+from artifactapi.oci.globs import allows
 from artifactapi.oci.manifest import Manifest
 from artifactapi.oci.names import ImageName, Tag
 
@@ -51,7 +52,7 @@ TAG_TTL = 300
 FIND = """
     SELECT q.at, m.digest, m.media_type, m.size, CASE WHEN m.size <= %s THEN m.content END, i.id,
            r.repo_type, extract(epoch FROM now() - t.checked_at)::float,
-           coalesce((r.settings->>'tag_ttl')::float, %s)
+           coalesce((r.settings->>'tag_ttl')::float, %s), r.settings->'images', r.settings->'tags', t.name
     FROM unnest(%s::text[], %s::text[], %s::text[]) WITH ORDINALITY AS q (repo, image, reference, at)
     JOIN repos r ON r.name = q.repo JOIN images i ON i.repo_id = r.id AND i.name = q.image
     LEFT JOIN tags t ON t.image_id = i.id AND t.name = q.reference
@@ -60,11 +61,14 @@ FIND = """
 
 
 async def find_all(db: Queryable, keys: Sequence[Key]) -> dict[Key, Stored]:
-    """The manifests that digests or tags stand for in their images; those that are not there are left out."""
+    """The manifests that digests or tags stand for in their images; those that are not there are left out, and those
+    that the patterns of a remote repo do not allow any more."""
     columns = zip(*((name.repo, name.image, str(reference)) for name, reference in keys), strict=True)
     found = {}
     rows = await db.query(FIND, (AT_ONCE, TAG_TTL, *map(list, columns)))
-    for at, digest, media_type, size, content, image, repo_type, age, ttl in rows:
+    for at, digest, media_type, size, content, image, repo_type, age, ttl, images, tags, tag in rows:
+        if not (allows(images, keys[at - 1][0].image) and (tag is None or allows(tags, tag))):
+            continue
         if content is None:
             content = await _content(db, image, digest)
         if content is not None:  # else it was deleted since

@@ -15,11 +15,12 @@ from artifactapi.oci.names import ImageName, Tag
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A page of names: `names` is a JSON array as Postgres wrote it (10,000 of them cost the reactor nothing);
-    `last` its last name; `more` whether others follow."""
+    `last` its last name; `more` whether others follow; `source`: as that of a manifest."""
 
     names: str
     last: str
     more: bool
+    source: str = "local"
 
 
 # Wants one more row than it shows, to know whether others follow.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -83,6 +84,25 @@ def parse_descriptor(value: object, field: str) -> Descriptor:
     except DigestInvalid as error:
         refuse(error.message, f"{field}.digest")
     return Descriptor(media_type, parsed, _size(value.get("size"), f"{field}.size"))
+
+
+def listed(value: object) -> Fields | None:
+    """What a list of referrers shows of a descriptor that somebody else wrote: the same as of ours, whatever else is in
+    it; None for one that is none."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        parse_descriptor(value, "manifests")
+    except ManifestInvalid:
+        return None
+    kept = {name: value[name] for name in ("mediaType", "digest", "size")}
+    with suppress(ManifestInvalid):
+        if kind := optional_text(value, "artifactType"):
+            kept["artifactType"] = kind
+    with suppress(ManifestInvalid):
+        if annotations := parse_annotations(value.get("annotations")):
+            kept["annotations"] = annotations
+    return kept
 
 
 def parse_annotations(value: object) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 _TAGS = re.compile(r"[A-Za-z0-9_.*?-]{1,128}")
@@ -27,6 +28,14 @@ def regex(glob: str) -> str:
 def matches(glob: str, text: str) -> bool:
     """Whether the whole text is as the pattern says."""
     return glob == "*" or _compiled(glob).fullmatch(text) is not None
+
+
+def allows(patterns: Mapping[str, Sequence[str]] | None, text: str) -> bool:
+    """Whether the text is as one of "allow" says (all are, if it is not there), and as none of "deny"."""
+    if patterns is None:
+        return True
+    allow, deny = patterns.get("allow", ("*",)), patterns.get("deny", ())
+    return any(matches(glob, text) for glob in allow) and not any(matches(glob, text) for glob in deny)
 
 
 @lru_cache(4096)

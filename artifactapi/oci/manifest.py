@@ -108,11 +108,16 @@ def _type_of(fields: Fields, content_type: str | None) -> str:
         refuse(f"Content-Type {clip(sent)!r} is not the manifest's mediaType {clip(field)!r}", "mediaType")
     given = parse_media_type(sent or field or _guess(fields), "mediaType")
     lower = given.lower()
-    if lower in _NO_MANIFESTS:
+    if is_no_type(lower):
         refuse(f"{lower} is not the type of a manifest: send its media type as Content-Type", "mediaType")
     if lower.startswith(_SCHEMA_1):
         refuse("Docker's schema 1 is not taken: push with a client newer than Docker 1.10", "mediaType")
     return lower if lower in _KNOWN else given
+
+
+def is_no_type(media_type: str) -> bool:
+    """Whether it says nothing of a manifest, or is empty."""
+    return not media_type or media_type.lower() in _NO_MANIFESTS
 
 
 def _guess(fields: Fields) -> str:

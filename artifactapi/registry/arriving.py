@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from artifactapi.metadata.blobs import Key
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.intake import ClientGone
-from artifactapi.registry.upstreams import Source
+from artifactapi.registry.source import Source
 from artifactapi.upstream.download import Download
 from artifactapi.upstream.errors import Broken, UpstreamError
 

@@ -72,8 +72,10 @@ class Elsewhere:
             return await self.virtual.tags(repo, name, page, may)
         return await self._lists.tags(repo, name, page)
 
-    async def referrers(self, repo: Repo, name: ImageName, subject: Digest, may: May) -> list[dict[str, Any]]:
-        """The descriptors of what refers to a manifest."""
+    async def referrers(
+        self, repo: Repo, name: ImageName, subject: Digest, may: May
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The descriptors of what refers to a manifest, and where they come from."""
         if repo.repo_type == "virtual":
             return await self.virtual.referrers_of(repo, name, subject, may)
         return await self._lists.referrers(repo, name, subject)

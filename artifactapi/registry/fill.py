@@ -157,6 +157,7 @@ class FillReader:
         self._held = 0
         self._waiter: Deferred[None] | None = None
         self._hurried = False
+        self._left_alone = False
         # Bytes that went by before it came, or faster than it reads, are not to be had before the end.
         self._behind = start < fill.offset
 
@@ -175,7 +176,7 @@ class FillReader:
 
     async def ready(self) -> None:
         """When it can give bytes, or `hurry` was called. Raises what the fill has failed with."""
-        while not (self._can_give or self._fill.is_over or self._hurried):
+        while not (self._can_give or self._fill.is_over or self._hurried or self._left_alone):
             await self._more()
         if self._fill.is_over:
             await self._fill.ended()
@@ -187,7 +188,7 @@ class FillReader:
 
     async def read(self) -> bytes:
         """The next bytes; b"" at the end, or when `rest` has what is left. Raises what the fill has failed with."""
-        while self._left and self.rest is None:
+        while self._left and self.rest is None and not self._left_alone:
             if data := self._next():
                 self._at += len(data)
                 self._left -= len(data)
@@ -197,6 +198,11 @@ class FillReader:
             else:
                 await self._more()
         return b""
+
+    def leave(self) -> None:
+        """Its client has hung up: whoever reads is told that this is the end."""
+        self._left_alone = True
+        self.wake()
 
     def close(self) -> None:
         """Read no more."""

@@ -36,8 +36,8 @@ from artifactapi.registry import absent
 from artifactapi.registry.arriving import Arriving, begin
 from artifactapi.registry.fill import Buffered, Fill
 from artifactapi.registry.intake import ClientGone
+from artifactapi.registry.source import Source, told
 from artifactapi.registry.uploads import Uploads
-from artifactapi.registry.upstreams import Source, told
 from artifactapi.shield import Shared, detached
 from artifactapi.upstream.download import Download
 from artifactapi.upstream.errors import Broken, NotThere, UpstreamError
@@ -109,9 +109,12 @@ class Fills:
     async def _link(self, source: Source, key: Key) -> None:
         """Share it with another image of the repo that has it, if the upstream says that this one has it too."""
         name, digest = key
-        if await blob_rows.is_in(self._database, name.repo, digest):
-            with suppress(UpstreamError):  # which may say more when it is asked for the blob itself
-                await source.ask(lambda: source.upstream.size(name.image, digest))
+        here = await blob_rows.size_in(self._database, name.repo, digest)
+        if here is None:
+            return
+        with suppress(UpstreamError):  # which may say more when it is asked for the blob itself
+            # The size too: some say 200 to every HEAD.
+            if await source.ask(lambda: source.upstream.size(name.image, digest)) == here:
                 await blob_rows.mount(self._database, name, digest, None, (((name.repo, "*"),),), "remote")
 
     async def _turn(self, db: Queryable, key: Key) -> tuple[UUID | None, Blob | None]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from artifactapi.metadata import manifests as rows
 from artifactapi.metadata.database import Database
 from artifactapi.metadata.manifests import Referrer, Stored
-from artifactapi.oci.descriptors import parse_annotations, parse_descriptor
+from artifactapi.oci.descriptors import listed
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.errors import ManifestInvalid
 from artifactapi.oci.names import ImageName
 from artifactapi.registry.elsewhere import Elsewhere, May, anyone
 from artifactapi.registry.remote_lists import fallback
@@ -24,10 +22,11 @@ Descriptor = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Referrers:
-    """A page of descriptors, by digest, and whether others follow."""
+    """A page of descriptors, by digest, and whether others follow. `source`: as that of a manifest."""
 
     descriptors: list[Descriptor]
     more: bool
+    source: str = "local"
 
 
 class ReferrersOf:
@@ -45,18 +44,19 @@ class ReferrersOf:
         """Up to `count` descriptors after digest `last`; none for an unknown subject or image. Raises NameUnknown."""
         found = await rows.referrers(self._database, name, subject, artifact_type, last, count + 1)
         merged = {referrer.digest: descriptor(referrer) for referrer in found}
-        for entry in [*await self._others(name, subject, may), *await self._folded(name, subject)]:
+        others, source = await self._others(name, subject, may)
+        for entry in [*others, *await self._folded(name, subject)]:
             if entry["digest"] > last and artifact_type in (None, entry.get("artifactType")):
-                merged.setdefault(entry["digest"], shown(entry))
+                merged.setdefault(entry["digest"], entry)
         if not merged:
             await self._repos.require(name)
         page = [merged[digest] for digest in sorted(merged)]
-        return Referrers(page[:count], len(page) > count)
+        return Referrers(page[:count], len(page) > count, source)
 
-    async def _others(self, name: ImageName, subject: Digest, may: May) -> list[Descriptor]:
+    async def _others(self, name: ImageName, subject: Digest, may: May) -> tuple[list[Descriptor], str]:
         """Those that the upstream of a remote repo knows, or the members of a virtual one."""
         if self._elsewhere is None or (repo := await self._repos.require(name)).repo_type == "local":
-            return []
+            return [], "local"
         return await self._elsewhere.referrers(repo, name, subject, may)
 
     async def _folded(self, name: ImageName, subject: Digest) -> list[Descriptor]:
@@ -75,28 +75,9 @@ def descriptor(referrer: Referrer) -> Descriptor:
     return shown
 
 
-def shown(entry: Descriptor) -> Descriptor:
-    """What the list shows of a descriptor that somebody else wrote: the same as of ours, whatever else is in it."""
-    kept = {key: entry[key] for key in ("mediaType", "digest", "size")}
-    if isinstance(entry.get("artifactType"), str):
-        kept["artifactType"] = entry["artifactType"]
-    with suppress(ManifestInvalid):
-        if annotations := parse_annotations(entry.get("annotations")):
-            kept["annotations"] = annotations
-    return kept
-
-
 def descriptors(stored: Stored) -> list[Descriptor]:
     """The well-formed descriptors of a fallback tag's index; whatever else is under the tag has none."""
     content = json.loads(stored.content)  # it was checked when it was pushed
     entries = content.get("manifests") if isinstance(content, dict) else None
-    return [entry for entry in entries if is_descriptor(entry)] if isinstance(entries, list) else []
-
-
-def is_descriptor(entry: object) -> bool:
-    """Whether it has a media type, a digest and a size, as a descriptor must."""
-    try:
-        parse_descriptor(entry, "manifests")
-    except ManifestInvalid:
-        return False
-    return True
+    found = map(listed, entries) if isinstance(entries, list) else ()
+    return [entry for entry in found if entry is not None]

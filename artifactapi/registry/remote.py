@@ -18,12 +18,13 @@ from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest, digest_of
 from artifactapi.oci.errors import ManifestInvalid, NameUnknown
-from artifactapi.oci.manifest import Manifest, parse_manifest
+from artifactapi.oci.manifest import Manifest, is_no_type, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.registry import absent
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.fills import Fills
-from artifactapi.registry.upstreams import Source, Upstreams, told
+from artifactapi.registry.source import Source, told
+from artifactapi.registry.upstreams import Upstreams
 from artifactapi.shield import Shared
 from artifactapi.threads import Threads
 from artifactapi.upstream import upstream
@@ -51,22 +52,23 @@ class Remote:
         Raises ManifestUnknown, Denied, TooManyRequests, BadGateway, GatewayTimeout.
         """
         source, question = await self._upstreams.of(repo), (name, str(reference))
-        if not source.settings.takes(name, tag_of(reference)) or question in source.misses:
+        if not source.settings.takes(name, tag_of(reference)):
             raise absent.manifest(reference)
-        work = self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
-        asking = Deferred.fromCoroutine(work)
+        work = lambda: self._fetching.run(question, lambda: self._fetch(source, name, reference, known))  # noqa: E731
+        asking = Deferred.fromCoroutine(source.once(question, work))
         if known is not None and is_recent(known, source):
             asking.addTimeout(PATIENCE, self._reactor, too_slow)
         try:
             return await asking
         except NotThere:
-            source.misses.add(question, source.settings.negative_ttl)
             if known is not None and isinstance(reference, Tag):
                 await tag_rows.delete(self._database, name, reference)
             raise absent.manifest(reference) from None
         except UpstreamError as error:
             if known is not None and is_recent(known, source) and isinstance(error, Broken | Limited):
                 return replace(known, source="stale")
+            if known is None and is_unknown(error):
+                raise absent.manifest(reference) from None
             raise told(error) from None
 
     async def blob(self, repo: Repo, name: ImageName, digest: Digest, fetch: bool = True) -> Blob:
@@ -75,18 +77,18 @@ class Remote:
         Raises BlobUnknown, and what `manifest` does.
         """
         source, question = await self._upstreams.of(repo), (name, str(digest))
-        if not source.settings.takes(name, None) or question in source.misses:
+        if not source.settings.takes(name, None):
             raise absent.blob(digest)
         try:
-            if not fetch and (described := await self._described(source, name, digest)) is not None:
-                return described
-            found = await self._fills.get(source, name, digest)
-            return found if isinstance(found, Blob) else coming(digest, found.size, found)
-        except NotThere:
-            source.misses.add(question, source.settings.negative_ttl)
-            raise absent.blob(digest) from None
+            return await source.once(question, lambda: self._blob(source, name, digest, fetch))
         except UpstreamError as error:
-            raise told(error) from None
+            raise (absent.blob(digest) if is_unknown(error) else told(error)) from None
+
+    async def _blob(self, source: Source, name: ImageName, digest: Digest, fetch: bool) -> Blob:
+        if not fetch and (described := await self._described(source, name, digest)) is not None:
+            return described
+        found = await self._fills.get(source, name, digest)
+        return found if isinstance(found, Blob) else coming(digest, found.size, found)
 
     async def _described(self, source: Source, name: ImageName, digest: Digest) -> Blob | None:
         """What the upstream says of a blob that nobody fetches here; None if it does not say enough."""
@@ -150,9 +152,15 @@ def checked(reference: Digest | Tag, found: upstream.Manifest) -> tuple[Digest, 
     if said is not None and said != digest:
         raise Broken("malformed", "the manifest does not have its digest")
     try:
-        return digest, parse_manifest(found.content, found.media_type or None)
+        # Where a plain file server is the upstream, only the manifest itself says what it is.
+        return digest, parse_manifest(found.content, None if is_no_type(found.media_type) else found.media_type)
     except ManifestInvalid:
         raise Broken("malformed", "the manifest is none that we know") from None
+
+
+def is_unknown(error: UpstreamError) -> bool:
+    """Whether the upstream has no such thing, or no word for it: a name or a reference that it does not take."""
+    return isinstance(error, NotThere) or error.status in (400, 405, 406, 414)
 
 
 def is_recent(known: Stored, source: Source) -> bool:

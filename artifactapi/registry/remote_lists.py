@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from artifactapi.metadata import cached
@@ -17,72 +19,86 @@ from artifactapi.oci.errors import NameUnknown, OciError
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
 from artifactapi.registry.remote import Remote
-from artifactapi.registry.upstreams import Source, Upstreams, told
-from artifactapi.upstream.errors import NotThere, UpstreamError
+from artifactapi.registry.remote_settings import RemoteSettings
+from artifactapi.registry.source import Source, told
+from artifactapi.registry.upstreams import Upstreams
+from artifactapi.shield import Shared
+from artifactapi.threads import Threads
+from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
 
-MOST_LISTS = 100
 Descriptors = list[dict[str, Any]]
 
 
 class RemoteLists:
     """One answer of the upstream serves for as long as a tag is fresh, and longer if it does not answer."""
 
-    def __init__(self, database: Database, upstreams: Upstreams, remote: Remote, reactor: Any) -> None:
+    def __init__(self, database: Database, threads: Threads, upstreams: Upstreams, remote: Remote) -> None:
         self._database = database
+        self._threads = threads
         self._upstreams = upstreams
         self._remote = remote
-        self._reactor = reactor
+        self._asking: Shared[ImageName, list[str]] = Shared()
 
     async def tags(self, repo: Repo, name: ImageName, page: Page) -> Listing:
         """A page of the upstream's tags; of those that are cached, if it does not answer."""
         source = await self._upstreams.of(repo)
         if not source.settings.takes(name, None):
             raise NameUnknown("no such image", {"name": str(name)})
+        known = source.tags.get(name)
         try:
-            found = await self._all_tags(source, name)
+            found = known or await source.once((name, "tags"), lambda: self._all_tags(source, name))
         except NotThere:
             raise NameUnknown("no such image", {"name": str(name)}) from None
         except UpstreamError as error:
             listing = await tag_rows.listing(self._database, name, page.last, page.count)
-            if listing is None:
+            if listing is None or not isinstance(error, Broken | Limited):
                 raise told(error) from None
-            return listing
-        names = [tag.name for tag in found if tag.name > page.last and source.settings.takes(name, tag.name)]
-        shown = names[: page.count]
-        return Listing(json.dumps(shown), shown[-1] if shown else "", len(names) > len(shown))
+            return replace(listing, source="stale")
+        first = bisect_right(found, page.last)
+        shown = found[first : first + page.count]
+        more = first + len(shown) < len(found)
+        return Listing(json.dumps(shown), shown[-1] if shown else "", more, "miss" if known is None else "hit")
 
-    async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> Descriptors:
-        """What the upstream says refers to a manifest, or has said last if it does not answer.
+    async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> tuple[Descriptors, str]:
+        """What the upstream says refers to a manifest, or has said last if it does not answer; and which it is.
 
         If it has no such API, that is nothing; yet its fallback tag is cached then, if it has one.
         """
         source, question = await self._upstreams.of(repo), (name, f"referrers of {subject}")
-        if not source.settings.takes(name, None) or question in source.misses:
-            return []
+        if not source.settings.takes(name, None):
+            return [], "hit"
         known = await cached.referrers(self._database, name, subject)
         if known is not None and known.age <= source.settings.tag_ttl:
-            return known.descriptors
+            return known.descriptors, "hit"
         try:
-            found = await source.ask(lambda: source.upstream.referrers(name.image, subject))
+            found = await source.once(question, lambda: self._referrers(source, name, subject, known is not None))
+        except NotThere:
+            return [], "hit"
         except UpstreamError:
             await self._refresh(repo, name, fallback(subject))
-            return known.descriptors if known is not None and known.age <= source.settings.max_stale else []
+            is_recent = known is not None and known.age <= source.settings.max_stale
+            return known.descriptors if known is not None and is_recent else [], "stale"
         if found is None:
             await self._refresh(repo, name, fallback(subject))
-        elif not found and known is None:
-            source.misses.add(question, source.settings.negative_ttl)
         else:
             await self._keep(name, subject, found)
-        return found or []
+        return found or [], "miss"
 
-    async def _all_tags(self, source: Source, name: ImageName) -> list[Tag]:
-        known = source.lists.get(name)
-        if known is None or known[0] <= self._reactor.seconds():
+    async def _all_tags(self, source: Source, name: ImageName) -> list[str]:
+        async def ask() -> list[str]:
             found = await source.ask(lambda: source.upstream.tags(name.image))
-            if len(source.lists) >= MOST_LISTS:
-                source.lists.clear()
-            known = source.lists[name] = self._reactor.seconds() + source.settings.tag_ttl, found
-        return known[1]
+            names = await self._threads.run(taken, source.settings, name, found)
+            source.tags.put(name, names, source.settings.tag_ttl)
+            return names
+
+        return await self._asking.run(name, ask)
+
+    async def _referrers(self, source: Source, name: ImageName, subject: Digest, were_any: bool) -> Descriptors | None:
+        """Raises NotThere if there are none, and none were known."""
+        found = await source.ask(lambda: source.upstream.referrers(name.image, subject))
+        if found == [] and not were_any:
+            raise NotThere("nothing refers to it")
+        return found
 
     async def _refresh(self, repo: Repo, name: ImageName, tag: Tag) -> None:
         known = await rows.find(self._database, name, tag)
@@ -97,6 +113,11 @@ class RemoteLists:
                 await cached.keep_referrers(transaction, image, subject, found)
 
         await self._database.transaction(work)
+
+
+def taken(settings: RemoteSettings, name: ImageName, tags: list[str]) -> list[str]:
+    """Those that may be pulled. For a thread."""
+    return [tag for tag in tags if settings.takes(name, tag)]
 
 
 def fallback(subject: Digest) -> Tag:

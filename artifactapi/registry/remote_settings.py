@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from artifactapi.metadata.manifests import TAG_TTL
 from artifactapi.oci.fields import is_list, is_whole
-from artifactapi.oci.globs import is_image_glob, is_tag_glob, matches
+from artifactapi.oci.globs import allows, is_image_glob, is_tag_glob
 from artifactapi.oci.names import ImageName
 from artifactapi.upstream.origin import Origin
 
@@ -116,23 +116,18 @@ class RemoteSettings:
     backoff: int = 30
     connect_timeout: int = 10
     timeout: int = 30
-    images: tuple[tuple[str, ...], tuple[str, ...]] = (("*",), ())
-    tags: tuple[tuple[str, ...], tuple[str, ...]] = (("*",), ())
+    images: Mapping[str, Sequence[str]] | None = None
+    tags: Mapping[str, Sequence[str]] | None = None
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> RemoteSettings:
         """From settings that were checked."""
-        plain = {k: v for k, v in settings.items() if k in cls.__slots__ and k not in ("realms", "images", "tags")}
-        return cls(
-            **plain,
-            realms=tuple(settings.get("realms", ())),
-            images=_lists(settings.get("images", {})),
-            tags=_lists(settings.get("tags", {})),
-        )
+        given = {key: value for key, value in settings.items() if key in cls.__slots__}
+        return cls(**{**given, "realms": tuple(given.get("realms", ()))})
 
     def takes(self, name: ImageName, tag: str | None) -> bool:
         """Whether the upstream is asked for that image, and tag, at all."""
-        return _allowed(self.images, name.image) and (tag is None or _allowed(self.tags, tag))
+        return allows(self.images, name.image) and (tag is None or allows(self.tags, tag))
 
     def origin(self, password: str | None) -> Origin:
         """The upstream."""
@@ -146,12 +141,3 @@ class RemoteSettings:
             self.timeout,
             self.timeout,
         )
-
-
-def _lists(given: Mapping[str, list[str]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(given.get("allow", ("*",))), tuple(given.get("deny", ()))
-
-
-def _allowed(lists: tuple[tuple[str, ...], tuple[str, ...]], value: str) -> bool:
-    allow, deny = lists
-    return any(matches(glob, value) for glob in allow) and not any(matches(glob, value) for glob in deny)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from artifactapi.metadata import audit
+from artifactapi.metadata import audit, cached
 from artifactapi.metadata import repos as rows
 from artifactapi.metadata.audit import SYSTEM, By, Event
 from artifactapi.metadata.database import Database, Transaction
@@ -84,6 +84,8 @@ class Repos:
             if repo is None:
                 raise unknown(name)
             await require_others(transaction, repo, settings)
+            if any(there.settings.get(key) != repo.settings.get(key) for key in ("upstream", "prefix")):
+                await cached.doubt(transaction, repo.id)
             await audit.record(transaction, by, Event("repo.change", name, detail={"settings": settings}))
             return repo
 

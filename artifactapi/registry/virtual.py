@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from artifactapi.oci.names import ImageName, Tag
 from artifactapi.oci.ranges import Page
 from artifactapi.registry import absent
 from artifactapi.registry.blobs import Blobs
-from artifactapi.registry.elsewhere import May, nobody
+from artifactapi.registry.elsewhere import May, anyone, nobody
 from artifactapi.registry.fill import Fill
 from artifactapi.registry.manifests import Manifests
 from artifactapi.registry.referrers import ReferrersOf
@@ -59,7 +59,7 @@ class Virtual:
         """A tag's at the first member that has it; a digest's wherever it is. Raises ManifestUnknown."""
         error = absent.manifest(reference)
         if isinstance(reference, Digest):
-            places = await self._nearest(seen(repo, name, may), reference)
+            places = await self._nearest(members(repo, name), reference, may)
             return await anywhere(places, lambda at: self._manifests.get(at, reference, nobody), error)
         for at in await self._claimed(repo, name, may):
             try:
@@ -70,13 +70,13 @@ class Virtual:
 
     async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May, fetch: bool) -> Blob:
         """The blob, wherever it is. Raises BlobUnknown."""
-        places = await self._nearest(seen(repo, name, may), digest)
+        places = await self._nearest(members(repo, name), digest, may)
         return await self._at(places, digest, fetch)
 
     async def fetch(self, places: Sequence[ImageName], digest: Digest) -> None:
         """Have the blob here, if one of these images has it, or its upstream."""
         with suppress(OciError):
-            blob = await self._at(await self._nearest(places, digest), digest)
+            blob = await self._at(await self._nearest(places, digest, anyone), digest)
             if isinstance(blob.fill, Fill):
                 await blob.fill.ended()
 
@@ -90,15 +90,19 @@ class Virtual:
             raise NameUnknown("no such image", {"name": str(name)})
         return merged(listings, page)
 
-    async def referrers_of(self, repo: Repo, name: ImageName, subject: Digest, may: May) -> list[dict[str, Any]]:
-        """The descriptors that the members have, each once."""
+    async def referrers_of(
+        self, repo: Repo, name: ImageName, subject: Digest, may: May
+    ) -> tuple[list[dict[str, Any]], str]:
+        """The descriptors that the members have, each once, and where they come from."""
         found: dict[str, dict[str, Any]] = {}
+        sources = set()
         for at in await self._claimed(repo, name, may):
             with suppress(*ABSENT):
                 page = await self._referrers.listing(at, subject, None, "", MOST_REFERRERS, nobody)
+                sources.add(page.source)
                 for entry in page.descriptors:
                     found.setdefault(entry["digest"], entry)
-        return list(found.values())
+        return list(found.values()), furthest(sources)
 
     async def _at(self, places: Sequence[ImageName], digest: Digest, fetch: bool = True) -> Blob:
         return await anywhere(places, lambda at: self._blobs.find(at, digest, nobody, fetch), absent.blob(digest))
@@ -110,10 +114,11 @@ class Virtual:
         owners = await rows.owners(self._database, names)
         return [at for at in names if (not owners or at.repo in owners) and may(at)]
 
-    async def _nearest(self, names: Sequence[ImageName], digest: Digest) -> list[ImageName]:
-        """Those first that have it here, so that no upstream is asked for what another member has."""
+    async def _nearest(self, names: Sequence[ImageName], digest: Digest, may: May) -> list[ImageName]:
+        """Those that may be asked, and first those that have it here: no upstream is asked for what another member
+        has."""
         here = await rows.holders(self._database, names, digest)
-        return sorted(names, key=lambda at: at.repo not in here)
+        return sorted(filter(may, names), key=lambda at: at.repo not in here)
 
 
 async def anywhere(names: Sequence[ImageName], ask: Callable[[ImageName], Awaitable[T]], unknown: OciError) -> T:
@@ -135,24 +140,25 @@ def merged(listings: Sequence[Listing], page: Page) -> Listing:
     end = min((listing.last for listing in listings if listing.more), default=None)
     known = {name for listing in listings for name in json.loads(listing.names)}
     names = sorted(name for name in known if name > page.last and (end is None or name <= end))
+    source = furthest({listing.source for listing in listings})
     if len(names) > page.count:
-        return listed(names[: page.count], None, True)
-    return listed(names, end, end is not None)
+        return listed(names[: page.count], None, True, source)
+    return listed(names, end, end is not None, source)
 
 
-def listed(names: Sequence[str], last: str | None, more: bool) -> Listing:
+def listed(names: Sequence[str], last: str | None, more: bool, source: str) -> Listing:
     """A page with these names; `last`: where the next one begins, if not behind its own last name."""
     if last is None:
         last = names[-1] if names else ""
-    return Listing(json.dumps(names), last, more)
+    return Listing(json.dumps(names), last, more, source)
+
+
+def furthest(sources: Collection[str]) -> str:
+    """Of several sources, the one that says most of what was merged: stale, if one is."""
+    return next((source for source in ("stale", "miss", "hit") if source in sources), "local")
 
 
 def members(repo: Repo, name: ImageName) -> list[ImageName]:
     """The images that are seen as one here, in order."""
     parsed = map(Member.parse, repo.settings.get("members", ()))
     return [ImageName(member.repo, name.image) for member in parsed if member.has(name.image)]
-
-
-def seen(repo: Repo, name: ImageName, may: May) -> list[ImageName]:
-    """Those of them that the caller may pull from."""
-    return [at for at in members(repo, name) if may(at)]

@@ -85,9 +85,9 @@ class Answer:
         return (int(match[1]), int(match[2]), int(match[3]) if match[3] else None) if match else None
 
     def _error(self) -> UpstreamError:
-        if self.status == 404:
-            return NotThere("the upstream does not have it", 404)
-        if self.status in (401, 403):
+        if self.status in (404, 410):
+            return NotThere("the upstream does not have it", self.status)
+        if self.status in (401, 403, 451):
             return Denied("the upstream does not let us", self.status)
         if self.status == 429:
             return Limited(retry_after(self.header("retry-after")))

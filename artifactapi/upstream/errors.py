@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Kind = Literal[
-    "status", "timeout", "dns", "connect", "tls", "reset", "cut", "malformed", "large", "encoding", "redirect"
+    "status", "timeout", "dns", "connect", "tls", "reset", "cut", "malformed", "large", "encoding", "redirect", "secret"
 ]
 
 WORDS: dict[Kind, str] = {
@@ -20,6 +20,7 @@ WORDS: dict[Kind, str] = {
     "large": "the upstream's answer is too large",
     "encoding": "the upstream's answer is compressed, which was not asked for",
     "redirect": "the upstream's redirect is not followed",
+    "secret": "the password for the upstream cannot be read",
 }
 
 

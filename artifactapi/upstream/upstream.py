@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from artifactapi.oci.descriptors import Fields, parse_descriptor
+from artifactapi.oci.descriptors import Fields, listed
 from artifactapi.oci.digest import Digest
-from artifactapi.oci.errors import ManifestInvalid, TagInvalid
+from artifactapi.oci.errors import TagInvalid
 from artifactapi.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, MAX_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST
 from artifactapi.oci.names import Tag
 from artifactapi.threads import Threads
@@ -55,6 +55,7 @@ class Upstream:
     def __init__(self, origin: Origin, connections: Connections, threads: Threads, observe: Observe) -> None:
         self._requests = Requests(origin, connections, observe)
         self._lists = Lists(self._requests, threads)
+        self._threads = threads
 
     async def manifest(self, name: str, reference: Digest | Tag, etag: str | None = None) -> Manifest | None:
         """A manifest of up to 4 MiB; None if it is still the one with that ETag."""
@@ -88,12 +89,12 @@ class Upstream:
         answer.require(200)
         return answer.size
 
-    async def tags(self, name: str) -> list[Tag]:
+    async def tags(self, name: str) -> list[str]:
         """All tags, in the order of their bytes, whatever the upstream's is: not every one knows `last`."""
-        found: set[Tag] = set()
+        found: set[str] = set()
         address = self._requests.address(name, "tags/list").asking(n=str(TAGS))
         await self._lists.read("tags", name, address, "application/json", lambda page: found.update(tags(page)))
-        return sorted(found, key=str)
+        return await self._threads.run(sorted, found)
 
     async def referrers(self, name: str, digest: Digest, artifact_type: str | None = None) -> list[Fields] | None:
         """The descriptors of all that refers to a manifest; None if the upstream has no such API."""
@@ -112,23 +113,15 @@ class Upstream:
         return found
 
 
-def tags(page: Fields) -> Iterator[Tag]:
+def tags(page: Fields) -> Iterator[str]:
     """Those in a page of a list. What can be no tag is left out. Raises Broken."""
     for name in entries(page, "tags"):
         with suppress(TagInvalid):
-            yield Tag.parse(name if isinstance(name, str) else "")
+            yield Tag.parse(name if isinstance(name, str) else "").name
 
 
 def descriptors(page: Fields, wanted: str | None) -> Iterator[Fields]:
     """Those in a page of referrers that are of the wanted type: not every upstream filters. Raises Broken."""
     for entry in entries(page, "manifests"):
-        if isinstance(entry, dict) and wanted in (None, entry.get("artifactType")) and _well_formed(entry):
-            yield entry
-
-
-def _well_formed(entry: Fields) -> bool:
-    try:
-        parse_descriptor(entry, "manifests")
-    except ManifestInvalid:
-        return False
-    return True
+        if (found := listed(entry)) is not None and wanted in (None, found.get("artifactType")):
+            yield found

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from artifactapi.registry import arriving, fills
+from artifactapi.service import Artifactapi
 from tests.client import Client, digest_of
 from tests.remote.pulls import Pull, asked, ended, pull
 from tests.remote.shelf import APP, LAYER, Shelf
@@ -162,24 +163,63 @@ async def test_head_of_an_upstream_that_does_not_say(client: Client, remote, she
     assert shelf.asked(digest) == ["HEAD", "GET"]
 
 
-@pytest.mark.parametrize("status, asked_for", [(200, ["HEAD"]), (404, ["HEAD", "GET"]), (405, ["HEAD", "GET"])])
-async def test_what_another_image_has(client: Client, remote, shelf: Shelf, rows, status: int, asked_for: list[str]):
+@pytest.mark.parametrize(
+    "status, said, asked_for",
+    [
+        (200, LAYER, ["HEAD"]),
+        (404, b"", ["HEAD", "GET"]),
+        (405, b"", ["HEAD", "GET"]),
+        (200, b"<html>", ["HEAD", "GET"]),
+    ],
+    ids=["it is", "it is not", "it does not say", "it says that of everything"],
+)
+async def test_what_another_image_has(
+    client: Client, remote, shelf: Shelf, rows, status: int, said: bytes, asked_for: list[str]
+):
     """A blob that another image of the repo has is not fetched again, if the upstream says that it is in this one."""
     digest = shelf.blob(LAYER, name="team/base")
     await remote()
     assert (await client.get(f"/v2/hub/team/base/blobs/{digest}")).body == LAYER
     await until(lambda: rows(NOTHING) == [(1, 0, 0)])
     shelf.blob(LAYER, answer(404) if status == 404 else partly(LAYER))
-    shelf.scripted.on(f"HEAD .*{APP}/blobs/{digest}$", answer(status, LAYER))
+    shelf.scripted.on(f"HEAD .*{APP}/blobs/{digest}$", answer(status, said))
     found = await get(client, digest)
-    assert (found.status, found.headers["x-artifact-source"] if found.status == 200 else "") == {
-        200: (200, "hit"),
-        404: (404, ""),
-        405: (200, "miss"),
-    }[status]
+    if status == 404:
+        assert found.status == 404
+    else:
+        right(found, LAYER, "hit" if said == LAYER else "miss")
     assert shelf.asked(f"{APP}/blobs/{digest}") == asked_for
     await until(lambda: rows(NOTHING) == [(1 if status == 404 else 2, 0, 0)])
     assert rows("SELECT count(*) FROM blobs") == [(1,)]
+
+
+async def test_what_the_client_has(client: Client, remote, shelf: Shelf, rows):
+    """Who has a blob already is told that it is the same, and it is not fetched for that."""
+    digest = shelf.blob()
+    await remote()
+    answered = await client.get(BLOB + digest, if_none_match=f'"{digest}"')
+    assert (answered.status, answered.body) == (304, b"")
+    assert shelf.asked(digest) == ["HEAD"]
+
+
+async def test_clients_that_hang_up_while_they_wait(client: Client, service: Artifactapi, remote, shelf: Shelf):
+    """Nothing is kept of who came too late for the bytes that have gone by, and does not wait for the end."""
+    go_on = Event()
+    digest = shelf.blob(LAYER, later_the_rest(LAYER, 500_000, go_on))
+    await remote()
+    with client.connect() as first:
+        received = await deferToThread(asked, first, BLOB + digest)
+        while len(received) < 400_000:
+            received += await deferToThread(first.recv, 65536)
+        [fill] = service.registry.blobs._elsewhere._remote._fills._running.values()  # type: ignore[union-attr]
+        for _ in range(3):
+            client.connect().close()
+            with client.connect() as late:
+                await deferToThread(late.sendall, f"GET {BLOB + digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                await until(lambda: len(fill._readers) == 2)
+            await until(lambda: len(fill._readers) == 1)
+        go_on.set()
+        right(await deferToThread(ended, received, first), LAYER, "miss")
 
 
 async def test_small_and_wrong(client: Client, remote, shelf: Shelf):
@@ -335,6 +375,20 @@ async def test_errors(client: Client, remote, shelf: Shelf, rows, reply: Reply, 
     answered = await client.get(BLOB + digest)
     assert (answered.status, answered.code) == (status, code)
     assert rows(NOTHING) == [(0, 0, 0)]
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 401, 403, 451, 500])
+async def test_errors_that_last(client: Client, remote, shelf: Shelf, status: int):
+    """What the upstream has refused, or does not have, is not asked for again at once; other things are."""
+    digest = shelf.blob(LAYER, answer(status))
+    other = shelf.blob(SMALL)
+    await remote()
+    expected = {400: "BLOB_UNKNOWN", 404: "BLOB_UNKNOWN", 410: "BLOB_UNKNOWN", 500: "UPSTREAM_UNAVAILABLE"}
+    for _ in range(3):
+        answered = await client.get(BLOB + digest)
+        assert answered.code == expected.get(status, "DENIED")
+    assert len(shelf.asked(digest)) == (3 if status == 400 else 1)
+    assert (await client.get(BLOB + other)).body == SMALL
 
 
 async def test_a_client_that_hangs_up(client: Client, remote, shelf: Shelf, rows):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from threading import Event
 
+from artifactapi.service import Artifactapi
+from artifactapi.upstream.lists import MOST_PAGES
 from tests.client import OCI_INDEX, OCI_MANIFEST, Client, digest_of
 from tests.remote.shelf import APP, Shelf, image
-from tests.upstream.scripted import answer, answer_json
+from tests.upstream.reading import until
+from tests.upstream.scripted import answer, answer_json, held
 
 TAGS = f"/v2/hub/{APP}/tags/list"
 SUBJECT = digest_of(image(1))
@@ -54,8 +58,41 @@ async def test_tags_while_it_is_down(client: Client, remote, shelf: Shelf):
     await remote()
     await client.get(f"/v2/hub/{APP}/manifests/v1")
     shelf.scripted.on("tags/list", answer(503))
-    assert (await client.get(TAGS)).json["tags"] == ["v1"]
+    answered = await client.get(TAGS)
+    assert (answered.json["tags"], answered.headers["X-Artifact-Source"]) == (["v1"], "stale")
+    assert answered.headers["Warning"].startswith("299 - ")
     assert (await client.get("/v2/hub/other/tags/list")).status == 502
+
+
+async def test_tags_that_are_denied(client: Client, remote, shelf: Shelf):
+    """Where the upstream lets us have no list, neither are the tags shown that are cached."""
+    shelf.manifest(image())
+    await remote()
+    await client.get(f"/v2/hub/{APP}/manifests/v1")
+    shelf.scripted.on("tags/list", answer(403))
+    assert (await client.get(TAGS)).code == "DENIED"
+
+
+async def test_one_list_for_many(client: Client, service: Artifactapi, remote, shelf: Shelf):
+    """Those who ask at the same time, and for other pages, get them from one list."""
+    go_on = Event()
+    shelf.scripted.on("tags/list", held(go_on, answer_json(200, {"name": APP, "tags": ["a", "b", "c"]})))
+    await remote()
+    asking = [client.get(f"{TAGS}?n=1&last={last}") for last in ("", "a", "b", "c", "A")]
+    waiting = service.registry.tags._elsewhere._lists._asking._waiting  # type: ignore[union-attr]
+    await until(lambda: list(map(len, waiting.values())) == [5])
+    go_on.set()
+    assert [(await one).json["tags"] for one in asking] == [["a"], ["b"], ["c"], [], ["a"]]
+    assert len(shelf.asked("tags/list")) == 1
+
+
+async def test_a_list_without_end(client: Client, remote, shelf: Shelf):
+    """It is not begun again for everybody who asks."""
+    shelf.scripted.on("tags/list", answer_json(200, {"tags": ["a"]}, link='<?n=1>; rel="next"'))
+    await remote()
+    for _ in range(3):
+        assert (await client.get(TAGS)).status == 502
+    assert len(shelf.asked("tags/list")) == MOST_PAGES
 
 
 async def test_referrers(client: Client, remote, shelf: Shelf):
@@ -77,7 +114,7 @@ async def test_referrers_are_kept(client: Client, remote, shelf: Shelf, later):
     await remote(max_stale=1000)
     for _ in range(2):
         answered = await client.get(f"/v2/hub/{APP}/referrers/{SUBJECT}")
-        assert answered.json["manifests"] == [odd]
+        assert answered.json["manifests"] == [entry(2)]
     assert len(shelf.asked("referrers")) == 1
     later(301)
     shelf.scripted.on("referrers", answer_json(200, index(entry(3))))
@@ -86,7 +123,9 @@ async def test_referrers_are_kept(client: Client, remote, shelf: Shelf, later):
     shelf.scripted.on("", answer(503))
     assert await listed(client) == [entry(3)["digest"]]
     later(1000)
-    assert await listed(client) == []
+    answered = await client.get(f"/v2/hub/{APP}/referrers/{SUBJECT}")
+    assert (answered.json["manifests"], answered.headers["X-Artifact-Source"]) == ([], "stale")
+    assert answered.headers["Warning"].startswith("299 - ")
 
 
 async def test_no_referrers(client: Client, remote, shelf: Shelf, rows):

@@ -232,13 +232,15 @@ async def test_too_many_requests(client: Client, remote, shelf: Shelf):
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_denied(client: Client, remote, shelf: Shelf, status: int):
-    """What the upstream does not let us have is denied, not unknown, and asked for again each time."""
+    """What the upstream does not let us have is denied, not unknown, and is not asked for again for a while."""
     await remote()
     shelf.tag("v1", answer(status))
     for _ in range(2):
         answered = await client.get(V1)
         assert (answered.status, answered.code) == (403, "DENIED")
+    assert shelf.asked("/manifests/v1") == ["GET"]
     shelf.manifest(image())
+    await remote(negative_ttl=0)
     assert source(await client.get(V1)) == (200, "miss")
 
 
@@ -296,6 +298,31 @@ async def test_a_wrong_digest(client: Client, remote, shelf: Shelf, rows):
     answered = await client.get(f"/v2/hub/{APP}/manifests/{digest}")
     assert (answered.status, answered.code) == (502, "UPSTREAM_UNAVAILABLE")
     assert rows("SELECT count(*) FROM manifests") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "status, code", [(400, "MANIFEST_UNKNOWN"), (406, "MANIFEST_UNKNOWN"), (410, "MANIFEST_UNKNOWN")]
+)
+async def test_what_an_upstream_does_not_take(client: Client, remote, shelf: Shelf, later, status: int, code: str):
+    """A reference that it does not take is unknown; a tag that was known is served, though: it may be out of order."""
+    shelf.manifest(image())
+    await remote()
+    await client.get(V1)
+    shelf.tag("v1", answer(status))
+    shelf.tag("v2", answer(status))
+    answered = await client.get(f"/v2/hub/{APP}/manifests/v2")
+    assert (answered.status, answered.code) == (404, "MANIFEST_UNKNOWN")
+    later(301)
+    assert source(await client.get(V1)) == ((404, None) if status == 410 else (200, "stale"))
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "text/plain; charset=utf-8"])
+async def test_a_type_that_is_none(client: Client, remote, shelf: Shelf, content_type: str):
+    """Of an upstream that serves manifests as any file, the manifest says what it is."""
+    shelf.manifest(image(), media_type=content_type)
+    await remote()
+    answered = await client.get(V1)
+    assert (answered.status, answered.headers["Content-Type"], answered.body) == (200, OCI_MANIFEST, image())
 
 
 async def test_a_slow_upstream(client: Client, remote, shelf: Shelf, later, monkeypatch: pytest.MonkeyPatch):

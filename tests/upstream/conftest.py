@@ -21,14 +21,6 @@ from tests.upstream.scripted import Scripted
 Client = Callable[..., Upstream]
 
 
-@pytest.fixture
-def elsewhere() -> Iterator[Scripted]:
-    """Another host: its name is one of this machine's, and not the upstream's."""
-    server = Scripted("localhost")
-    yield server
-    server.close()
-
-
 @pytest_twisted.async_yield_fixture
 async def connections():
     """The process' connections to upstreams."""

@@ -38,7 +38,7 @@ async def check(upstream: Upstream, name: str, pushed: tuple[str, bytes]) -> Non
     part = await upstream.blob(name, layer, 1000)
     assert (part.start, part.length) == (1000, len(LAYER))
     assert await whole(part) == LAYER[1000:]
-    assert await upstream.tags(name) == [LATEST]
+    assert await upstream.tags(name) == ["latest"]
     with pytest.raises(NotThere):
         await upstream.manifest(name, Tag("other"))
     with pytest.raises(NotThere):
@@ -59,7 +59,7 @@ async def test_many_tags_of_docker_registry(docker_registry: DockerRegistry, cli
     _, manifest = await pusher.push_image("team/app", None, LAYER)
     for number in range(12):
         assert (await pusher.put_manifest("team/app", f"v{number}", manifest)).status == 201
-    assert {tag.name for tag in await client(docker_registry.url).tags("team/app")} == {f"v{n}" for n in range(12)}
+    assert set(await client(docker_registry.url).tags("team/app")) == {f"v{n}" for n in range(12)}
 
 
 async def test_docker_registry_with_tokens(token_registry: DockerRegistry, client, observed: list):

@@ -105,6 +105,18 @@ async def test_pushes(client: Client, hub: Admin):
     assert refused.status == 405
 
 
+async def test_a_push_that_names_the_registry(client: Client, hub: Admin):
+    """Where a client says which registry it means, so does the address of its upload: it asks there as it stands."""
+    await hub.change("virtual", mirror_of=["virtual.test"], push_to="team")
+    there = Mirror(client, None, "virtual.test")
+    started = (await there.request("POST", "/v2/pushed/blobs/uploads/")).headers["Location"]
+    sent = await client.request("PATCH", started, b"x")
+    assert sent.status == 202, sent.body
+    done = await client.request("PUT", f"{sent.headers['Location']}&digest={digest_of(b'x')}")
+    assert (done.status, done.headers["Location"]) == (201, f"/v2/pushed/blobs/{digest_of(b'x')}")
+    assert (await client.get(f"/v2/team/pushed/blobs/{digest_of(b'x')}")).body == b"x"
+
+
 @pytest.mark.parametrize(
     ("host", "namespace"), [("other.example", None), (None, "mirror.test"), ("mirror.example", "x")]
 )
