@@ -11,7 +11,8 @@ from twisted.web.resource import IResource
 
 from artifactapi.api.endpoint import Endpoint
 from artifactapi.api.errors import from_failure
-from artifactapi.api.guard import Guard
+from artifactapi.api.guard import Guard, Rule
+from artifactapi.api.parameters import read_document
 from artifactapi.api.site import Request
 from artifactapi.shield import detached
 
@@ -34,9 +35,15 @@ def guarded(endpoint: Endpoint, guard: Guard) -> Callable[..., Any]:
     """The endpoint's handler, for whoever may use it."""
 
     async def admitted(request: Request, **parts: Any) -> Response:
+        repo = endpoint.repo_of(parts)
         if endpoint.writes:
             guard.refuse_foreign(request)
-        await guard.admit(request, endpoint.rule, repo=endpoint.repo_of(parts))
+        await guard.admit(request, endpoint.rule, repo=repo)
+        if endpoint.writes and endpoint.rule is not Rule.ANYONE:
+            await read_document(request)
+            await guard.refresh()
+            # Once more: who was an administrator when his body began could make himself one again, for ever.
+            await guard.admit(request, endpoint.rule, repo=repo)
         return await endpoint.answer(request, **parts)
 
     def handler(request: Request, **parts: Any) -> Any:

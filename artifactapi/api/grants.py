@@ -48,7 +48,7 @@ class GrantRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new grant."""
-        given = await json_body(request)
+        given = json_body(request)
         repo = given.get("repo") if isinstance(given, dict) else None
         self._require(request, repo if isinstance(repo, str) else None)
         grant = await self._grants.create(given, self._guard.by(request))

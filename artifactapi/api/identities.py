@@ -43,7 +43,7 @@ class IdentityRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new identity."""
-        identity = await self._identities.create(await json_body(request), self._guard.by(request))
+        identity = await self._identities.create(json_body(request), self._guard.by(request))
         return json_response(201, to_json(identity), {"Location": f"{PATH}/{identity.name}"})
 
     async def read(self, request: Request, identity: str) -> Response:

@@ -43,7 +43,7 @@ class IssuerRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new issuer."""
-        issuer = await self._issuers.create(await json_body(request), self._guard.by(request))
+        issuer = await self._issuers.create(json_body(request), self._guard.by(request))
         return json_response(201, to_json(issuer), {"Location": f"{PATH}/{issuer.name}"})
 
     async def read(self, request: Request, issuer: str) -> Response:

@@ -30,10 +30,15 @@ def known(name: str) -> str:
     return name.replace("\0", "�")
 
 
-async def json_body(request: Request) -> Any:
-    """The request's JSON. Raises BadRequest, BodyTooLarge."""
-    body = await request.body.read_all(MOST_BYTES, BodyTooLarge(f"the body has more than {MOST_BYTES} bytes"))
+async def read_document(request: Request) -> None:
+    """Wait for the body of a request that changes something. Raises BodyTooLarge, ClientGone."""
+    too_large = BodyTooLarge(f"the body has more than {MOST_BYTES} bytes")
+    request.document = await request.body.read_all(MOST_BYTES, too_large)
+
+
+def json_body(request: Request) -> Any:
+    """The request's JSON. Raises BadRequest."""
     try:
-        return json.loads(body)
+        return json.loads(request.document)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not valid JSON") from None

@@ -47,7 +47,7 @@ class RepoRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new repo."""
-        repo = await self._repos.create(await json_body(request), self._guard.by(request))
+        repo = await self._repos.create(json_body(request), self._guard.by(request))
         await self._guard.refresh()
         return json_response(201, to_json(*await self._repos.read(repo.name)), {"Location": f"{PATH}/{repo.name}"})
 
@@ -57,7 +57,7 @@ class RepoRoutes:
 
     async def change(self, request: Request, repo: str) -> Response:
         """PATCH: its settings. Those that reach beyond the repo are for who administers all there is."""
-        fields = await json_body(request)
+        fields = json_body(request)
         if reaches_beyond(fields):
             self._guard.require_repo(request, request.caller, None)
         changed = await self._repos.change(known(repo), fields, self._guard.by(request))

@@ -46,6 +46,7 @@ class Request(server.Request):
     caller: Any = None  # an access.caller.Caller, once it is known
     name: Any = None  # the ImageName that was asked for, which may stand for another one
     spelled = ""  # as the client writes it, behind the name of another registry
+    document = b""  # the whole body, where it is a document of the management API
     started = 0.0
     request_id = ""
     # While a thread sends a file by itself: only it knows how much the client got.

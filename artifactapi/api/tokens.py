@@ -46,7 +46,7 @@ class TokenListRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new token. This is the only answer with its secret."""
-        token, secret = await self._tokens.create(await json_body(request), self._guard.by(request))
+        token, secret = await self._tokens.create(json_body(request), self._guard.by(request))
         headers = {"Location": f"{PATH}/{token.id}", **NO_STORE}
         return json_response(201, {**to_json(token), "token": secret}, headers)
 

@@ -52,7 +52,7 @@ class UserRoutes:
 
     async def create(self, request: Request) -> Response:
         """POST: a new user."""
-        user = await self._users.create(await json_body(request), self._guard.by(request))
+        user = await self._users.create(json_body(request), self._guard.by(request))
         return json_response(201, to_json(user), {"Location": f"{PATH}/{user.name}"})
 
     async def read(self, request: Request, user: str) -> Response:
@@ -61,7 +61,7 @@ class UserRoutes:
 
     async def change(self, request: Request, user: str) -> Response:
         """PATCH: password, groups, disabled."""
-        changed = await self._users.change(known(user), await json_body(request), self._guard.by(request))
+        changed = await self._users.change(known(user), json_body(request), self._guard.by(request))
         return json_response(200, to_json(changed))
 
     async def delete(self, request: Request, user: str) -> Response:
