@@ -36,21 +36,24 @@ async def find(db: Queryable, secret_hash: bytes) -> Subject | None:
     """Whom the token with that secret stands for, unless it has expired. Its use is recorded, once a minute."""
     row = await db.one(
         """
-        WITH found AS (
-            SELECT id, user_id, parent_id, name, last_used_at FROM tokens
+        WITH RECURSIVE found AS (
+            SELECT id, user_id, parent_id, last_used_at FROM tokens
             WHERE secret_hash = %(hash)s AND (expires_at IS NULL OR expires_at > now())
+        ), made_from AS (
+            SELECT id, parent_id FROM found
+            UNION ALL SELECT t.id, t.parent_id FROM tokens t JOIN made_from m ON t.id = m.parent_id
         ), used AS (
             UPDATE tokens t SET last_used_at = now() FROM found f WHERE t.id = f.id
             AND (f.last_used_at IS NULL OR f.last_used_at < now() - interval '1 minute')
         )
-        SELECT id, user_id, parent_id FROM found
+        SELECT id, user_id, (SELECT id FROM made_from WHERE parent_id IS NULL) FROM found
         """,
         {"hash": secret_hash},
     )
     if row is None:
         return None
-    token, user, parent = row
-    return Subject("user", user, token) if user is not None else Subject("token", parent or token, token)
+    token, user, first = row
+    return Subject("user", user, token) if user is not None else Subject("token", first, token)
 
 
 async def create(
@@ -70,23 +73,23 @@ async def login(
 ) -> bool:
     """What a client that logged in may come back with, for `seconds`, never longer than the token it came with.
 
-    False if the user is disabled or gone, or has another password than that of the `generation`, if it is given: a
-    replica may hear of it only later, and this would outlive the password it came from.
+    False if the user is disabled or gone, or has another password than that of the `generation`, if it is given, or if
+    the token is gone: a replica may hear of it only later, and this would outlive what it came from.
     """
-    user, parent = (subject.id, subject.token) if subject.kind == "user" else (None, subject.id)
     return bool(
         await db.query(
             """
             INSERT INTO tokens (user_id, parent_id, secret_hash, expires_at, created_by)
             SELECT %(user)s, %(parent)s, %(hash)s, now() + make_interval(secs => %(seconds)s), %(by)s
-            WHERE %(user)s IS NULL OR EXISTS (
+            WHERE (%(user)s IS NULL OR EXISTS (
                 SELECT FROM users WHERE id = %(user)s AND NOT disabled
                 AND generation = coalesce(%(generation)s, generation) FOR SHARE
-            ) RETURNING id
+            )) AND (%(parent)s IS NULL OR EXISTS (SELECT FROM tokens WHERE id = %(parent)s FOR KEY SHARE))
+            RETURNING id
             """,
             {
-                "user": user,
-                "parent": parent,
+                "user": subject.id if subject.kind == "user" else None,
+                "parent": subject.token,
                 "hash": secret_hash,
                 "seconds": seconds,
                 "by": by,

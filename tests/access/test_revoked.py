@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 
 from artifactapi.access.policy import Policy
 from tests.access.people import API, Administrator, Person
+from tests.access.test_attacks import back, refresh_token
 
 
 @pytest.fixture
@@ -62,3 +63,36 @@ async def test_a_body_held_back(admin: Administrator, path: str):
     answer = await deferToThread(held_back, mallory, path, revoke, fields[path])
     assert answer.startswith(b"HTTP/1.1 403"), answer
     assert len((await admin.get(f"{API}/grants")).json["grants"]) == 1
+
+
+@pytest.mark.parametrize("owner", [None, "alice"], ids=["machine", "user"])
+async def test_a_login_made_with_a_login(admin: Administrator, nobody: Person, owner: str | None):
+    """It does what that one does, and neither outlives it: once that is revoked it is worth nothing, nor what it gave."""
+    await admin.add_user("alice")
+    token = await admin.add_token("ci", **({"user": owner} if owner else {}))
+    await admin.grant(f"user:{owner}" if owner else "token:ci", "docker-internal", "pull")
+    first = await refresh_token(token)
+    second = await refresh_token(nobody.showing(f"Bearer {first}"))
+    third = nobody.showing(f"Bearer {await refresh_token(nobody.showing(f'Bearer {second}'))}")
+    assert (await third.get(f"{API}/me")).json["actor"] == (f"user:{owner}" if owner else "token:ci")
+    found = await admin.get(f"{API}/tokens")
+    login, *_ = [token["id"] for token in found.json["tokens"] if token["name"] is None]
+    assert (await admin.request("DELETE", f"{API}/tokens/{login}")).status == 204
+    for secret in (first, second):
+        assert (await back(nobody, secret)).status == 401
+    assert (await third.get("/v2/")).status == 401
+
+
+@pytest.mark.parametrize("owner", [None, "alice"], ids=["machine", "user"])
+async def test_a_login_with_a_token_that_is_gone(
+    admin: Administrator, elsewhere: Person, deaf: Callable[[], None], owner: str | None
+):
+    """A replica that has not heard of it yet answers as if the token were not valid."""
+    await admin.add_user("alice")
+    token = await admin.add_token("ci", **({"user": owner} if owner else {}))
+    there = elsewhere.showing(token.header)
+    assert (await there.get("/v2/")).status == 200
+    deaf()
+    assert (await admin.request("DELETE", f"{API}/tokens/{token.number}")).status == 204
+    answer = await there.ask(offline_token="true")
+    assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
