@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,9 +23,20 @@ from artifactapi.oci.names import ImageName
 EVERY = 1.0
 """Seconds between two looks: how long another replica may take to hear that a token was revoked."""
 MOST = 10_000
-"""Principals that are kept."""
+"""Subjects that are kept."""
 PUSHERS = Grant(None, "*", closed([Right.PUSH]))
 log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a subject is called, until when it is one, and what it may: one copy for all that it shows."""
+
+    name: str
+    generation: int
+    token_name: str | None
+    expires_at: datetime | None
+    layers: tuple[Layer, ...]
 
 
 class Policy:
@@ -34,7 +46,7 @@ class Policy:
         """`without_accounts`: what everybody may while there is no account at all."""
         self._database = database
         self._without_accounts = without_accounts
-        self._principals: dict[Subject, Principal | None] = {}
+        self._standings: dict[Subject, Standing | None] = {}
         self.version = 0
         self._turn = DeferredLock()
         self._blind = False  # whether the last look saw nothing: said once, not every second
@@ -78,7 +90,7 @@ class Policy:
         self.has_accounts, public = await rows.general(self._database)
         self.naming = Naming.of(await rows.special(self._database))
         self.version = version
-        self._principals.clear()
+        self._standings.clear()
         layer = self._without_accounts if not self.has_accounts else pulls(public)
         self.anonymous = Caller("anonymous", "none", (layer,), anonymous=True)
         for watcher in self._watchers:
@@ -103,38 +115,41 @@ class Policy:
 
         `generation`: of the password, where it was known when the proof was signed. Raises Unavailable.
         """
-        principal = await self._proved(subject, generation)
-        if principal is None:
+        standing = await self._proved(subject, generation)
+        if standing is None:
             return None
-        own = tuple(Grant.from_json(entry) for entry in principal.grants)
-        limits = tuple(tuple(Grant.from_json(entry) for entry in scope) for scope in principal.scopes)
-        public = () if not self.has_accounts else self.anonymous.layers[0]
-        if principal.token_name and subject.kind == "user":
-            credential = f"token {principal.token_name}"
-        layers = ((*own, *public), *limits)
-        actor = f"{subject.kind}:{principal.name}"
-        return Caller(actor, credential, layers, asked, catalog, expires_at=principal.expires_at)
+        if standing.token_name and subject.kind == "user":
+            credential = f"token {standing.token_name}"
+        actor = f"{subject.kind}:{standing.name}"
+        return Caller(actor, credential, standing.layers, asked, catalog, expires_at=standing.expires_at)
 
     async def holds(self, subject: Subject, generation: int | None) -> bool:
         """Whether what proved somebody to be that subject is still worth something. Raises Unavailable."""
         return await self._proved(subject, generation) is not None
 
-    async def _proved(self, subject: Subject, generation: int | None) -> Principal | None:
-        principal = await self._principal(subject)
-        if principal is None or generation not in (None, principal.generation) or is_past(principal.expires_at):
+    async def _proved(self, subject: Subject, generation: int | None) -> Standing | None:
+        standing = await self._standing(subject)
+        if standing is None or generation not in (None, standing.generation) or is_past(standing.expires_at):
             return None
-        return principal
+        return standing
 
-    async def _principal(self, subject: Subject) -> Principal | None:
-        if subject in self._principals:
-            return self._principals[subject]
+    async def _standing(self, subject: Subject) -> Standing | None:
+        if subject in self._standings:
+            return self._standings[subject]
         before = self.version
         principal = await rows.find(self._database, subject)
+        standing = self._of(principal) if principal is not None else None
         if before == self.version:  # else it may be what it was before the change
-            if len(self._principals) >= MOST:
-                self._principals.clear()
-            self._principals[subject] = principal
-        return principal
+            if len(self._standings) >= MOST:
+                self._standings.clear()
+            self._standings[subject] = standing
+        return standing
+
+    def _of(self, principal: Principal) -> Standing:
+        own, *limits = [tuple(map(Grant.from_json, layer)) for layer in (principal.grants, *principal.scopes)]
+        public = () if not self.has_accounts else self.anonymous.layers[0]
+        layers = ((*own, *public), *limits)
+        return Standing(principal.name, principal.generation, principal.token_name, principal.expires_at, layers)
 
     async def _look(self) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from artifactapi.oci.globs import matches
@@ -53,12 +54,17 @@ class Grant:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> Grant:
-        """From {"repo", "images", "rights"}, with * for every repo."""
-        return cls(None if entry["repo"] == "*" else entry["repo"], entry["images"], closed(entry["rights"]))
+        """From {"repo", "images", "rights"}, with * for every repo. Equal ones are one object: many hold them."""
+        return _shared(entry["repo"], entry["images"], tuple(entry["rights"]))
 
     def to_json(self) -> dict[str, Any]:
         """As {"repo", "images", "rights"}, with * for every repo."""
         return {"repo": self.repo or "*", "images": self.images, "rights": sorted(self.rights)}
+
+
+@lru_cache(10_000)
+def _shared(repo: str, images: str, rights: tuple[str, ...]) -> Grant:
+    return Grant(None if repo == "*" else repo, images, closed(rights))
 
 
 EVERYTHING = Grant(None, "*", ALL)

@@ -67,7 +67,7 @@ async def test_a_body_held_back(admin: Administrator, path: str):
 
 @pytest.mark.parametrize("owner", [None, "alice"], ids=["machine", "user"])
 async def test_a_login_made_with_a_login(admin: Administrator, nobody: Person, owner: str | None):
-    """It does what that one does, and neither outlives it: once that is revoked it is worth nothing, nor what it gave."""
+    """It does what that one does, and is worth nothing once that is revoked, nor what was made with it."""
     await admin.add_user("alice")
     token = await admin.add_token("ci", **({"user": owner} if owner else {}))
     await admin.grant(f"user:{owner}" if owner else "token:ci", "docker-internal", "pull")
