@@ -20,7 +20,7 @@ from artifactapi.embedded.attached import attached
 from artifactapi.embedded.cluster import Cluster
 from artifactapi.metadata.database import Database
 from artifactapi.oci.errors import OciError
-from artifactapi.service import Artifactapi
+from artifactapi.service import Artifactapi, Parts
 
 
 class Tool(Artifactapi):
@@ -31,9 +31,21 @@ class Tool(Artifactapi):
         directory = self.config.data_dir
         if self.config.database_url is None:
             self._make_directory(directory)
-            if not Cluster(directory).path.exists():  # perhaps it is not where the daemon's is
+            if self._is_new():  # perhaps it is not where the daemon's is
                 print(f"artifactapi: {directory} is new: a registry begins there", file=sys.stderr, flush=True)
         return await self._start_database()
+
+    async def open(self) -> Parts:
+        """Start what keeps the rows and bytes of a registry that is there: of none, nothing could be said to be well.
+
+        Raises StartError, EmbeddedError, OciError.
+        """
+        if self.config.database_url is None and self._is_new():
+            raise StartError(f"there is no registry in {self.config.data_dir}: --data-dir says where the daemon's is")
+        return await super().open()
+
+    def _is_new(self) -> bool:
+        return not Cluster(self.config.data_dir).path.exists()
 
     async def _start_embedded(self, directory: Path) -> str:
         try:

@@ -67,6 +67,17 @@ async def test_on_a_terminal(dsn, daemon: Daemon, tool: Tool):
     assert "no findings" in text
 
 
+@pytest.mark.parametrize("command", ["gc", "fsck"])
+def test_where_no_registry_is(daemon: Daemon, command: str):
+    """A directory that is not the daemon's is not found to be well: none is made, and the mistake is a line."""
+    ended = Tool("", daemon.data).run(command)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (
+        ended.stderr == f"artifactapi: there is no registry in {daemon.data}: --data-dir says where the daemon's is\n"
+    )
+    assert not daemon.data.exists()
+
+
 async def test_with_the_embedded_postgres(daemon: Daemon):
     """The tools find the Postgres of a daemon that runs, and start their own when none does."""
     tool = Tool("", daemon.data)
