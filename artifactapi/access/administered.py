@@ -54,7 +54,8 @@ class Changes:
             accounts, _ = await principals.general(transaction)
             if (before or accounts) and not await users.administrators(transaction):
                 raise NoAdministrator(
-                    "nobody could administer after this; an administrator is a user with admin on every repo"
+                    "nobody could administer after this: first let there be a user with a password and admin on every"
+                    " repo (artifactapi user add NAME --admin)"
                 )
             await audit.record(transaction, by, event)
             return result

@@ -16,7 +16,7 @@ from artifactapi.oci.errors import Denied, NameInvalid, NameUnknown, OciError, U
 from artifactapi.oci.names import ImageName
 from artifactapi.oci.scopes import Scope
 from artifactapi.registry.elsewhere import May, anyone
-from artifactapi.registry.repos import read_only, unknown
+from artifactapi.registry.repos import read_only
 
 SERVICE = "artifactapi"
 ACTIONS = {Right.PULL: "pull", Right.PUSH: "pull,push", Right.DELETE: "delete"}
@@ -156,7 +156,7 @@ class Guard:
         if caller.anonymous:
             raise self.challenge(request, "authentication required", scope(right, name))
         if not readable:
-            raise unknown(name.repo)
+            raise NameUnknown(f"no image {str(name)!r}, or no right to pull it", {"name": str(name)})
         raise Denied(f"this needs the right to {right} in {name.repo!r}", {"name": str(name), "right": right})
 
     def require_source(self, request: Request, name: ImageName, source: ImageName | None) -> None:

@@ -311,6 +311,15 @@ async def test_what_may_not_be_seen(admin: Administrator, people: dict[str, Pers
     assert wrong(cells) == []
 
 
+async def test_what_is_said_of_it(admin: Administrator):
+    """Who pushes beside what was granted is not told that the repo is not there: he knows it."""
+    user = await admin.add_user("alice")
+    await admin.grant("user:alice", "docker-internal", "push", images="team/*")
+    answer = await user.request("POST", "/v2/docker-internal/other/app/blobs/uploads/")
+    assert (answer.status, answer.code) == (404, "NAME_UNKNOWN")
+    assert answer.json["errors"][0]["message"] == "no image 'docker-internal/other/app', or no right to pull it"
+
+
 async def test_patterns_of_images(admin: Administrator, people: dict[str, Person]):
     """A grant on a pattern is for the images that match, each right by itself, and administers nothing."""
     who = people["none"]

@@ -68,7 +68,10 @@ async def test_the_list_on_a_terminal(administered: Commands):
 
 async def test_the_last_administrator(administered: Commands):
     """He stays: the commands keep to the rule that the API keeps to."""
-    line = "nobody could administer after this; an administrator is a user with admin on every repo"
+    line = (
+        "nobody could administer after this: first let there be a user with a password and admin on every repo"
+        " (artifactapi user add NAME --admin)"
+    )
     assert await administered.refused("user", "delete", "root") == line
     assert await administered.refused("user", "change", "root", "--disable") == line
 
