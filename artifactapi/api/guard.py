@@ -8,7 +8,7 @@ from enum import Enum
 from artifactapi.access.caller import Caller
 from artifactapi.access.login import CredentialInvalid, Login, Origin
 from artifactapi.access.policy import Policy
-from artifactapi.access.rights import Right
+from artifactapi.access.rights import EVERYTHING, Right
 from artifactapi.api.origin import Outside
 from artifactapi.api.site import Request
 from artifactapi.metadata.audit import By
@@ -126,11 +126,25 @@ class Guard:
         if origin is not None and origin != self._outside.base(request):
             raise Denied("a page of another site may not do this")
 
+    def refuse_strangers(self, request: Request, caller: Caller) -> None:
+        """Raises Denied where all is everybody's on this machine, for who comes here by a name from elsewhere.
+
+        Whose name it is may let it lead here, and then his page in a browser of this machine is of no other site.
+        """
+        if not caller.anonymous or EVERYTHING not in caller.layers[0] or self._outside.is_own(request):
+            return
+        if self._policy.naming.registry("", self._outside.host(request).lower()) is None:
+            raise Denied(
+                "without accounts this registry is for this machine alone, as localhost: give it --external-url, if"
+                " this is its name, or an administrator (artifactapi user add NAME --admin)"
+            )
+
     async def admit(self, request: Request, rule: Rule, name: ImageName | None = None, repo: str | None = None) -> None:
         """Let it in, and know who sends it. Raises Unauthorized, Denied, NameUnknown, TooManyRequests, Unavailable."""
         if rule is Rule.ANYONE:
             return
         caller = request.caller = await self.identify(request)
+        self.refuse_strangers(request, caller)
         if rule is Rule.LOGIN:
             self.require_login(request, caller)
         elif rule is Rule.CATALOG:

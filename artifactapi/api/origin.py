@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from urllib.parse import urlsplit
 
 from artifactapi.api.site import Request
 
@@ -49,6 +50,13 @@ class Outside:
             here = request.getHost()
             host = f"{getattr(here, 'host', 'localhost')}:{getattr(here, 'port', 80)}"
         return host
+
+    def is_own(self, request: Request) -> bool:
+        """Whether the client reaches this daemon by an address, by its own URL, or by a name that nobody elsewhere can
+        let lead here: the Domain Name System gives no one a name without a dot."""
+        name = urlsplit(f"//{self.host(request)}").hostname or ""
+        ours = urlsplit(self.url).hostname if self.url is not None else None
+        return "." not in name or is_address(name) or name == ours or name.endswith(".localhost")
 
     def _is_proxy(self, address: str) -> bool:
         if not self.proxies or not is_address(address):

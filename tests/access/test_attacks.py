@@ -652,3 +652,28 @@ async def test_a_page_of_another_site(client, service):
         assert (answer.status, answer.code) == (403, "DENIED"), origin
     own = f"http://127.0.0.1:{client.port}"
     assert (await client.request("POST", "/api/v1/users", fields, Origin=own)).status == 201
+
+
+async def test_a_name_that_was_made_to_lead_here(client, service):
+    """A page whose own name leads to this machine (DNS rebinding) is of the same site, and yet sees and changes nothing
+    of a daemon without accounts."""
+    pushed, _ = await client.push_image(IMAGE, "v1", b"layer")
+    fields = b'{"name": "mallory", "password": "long enough", "admin": true}'
+    host = f"evil.example:{client.port}"
+    sent = {"Host": host, "Origin": f"http://{host}"}
+    for method, path, body in (
+        ("POST", f"{API}/users", fields),
+        ("GET", f"{API}/repos", None),
+        ("GET", "/v2/_catalog", None),
+        ("GET", f"/v2/{IMAGE}/manifests/v1", None),
+        ("DELETE", f"/v2/{IMAGE}/manifests/{pushed}", None),
+    ):
+        answer = await client.request(method, path, body, **sent)
+        assert (answer.status, answer.code) == (403, "DENIED"), path
+    token = (await client.request("GET", "/token", **sent)).json["token"]
+    answer = await client.request("GET", "/v2/_catalog", Authorization=f"Bearer {token}", **sent)
+    assert answer.status == 403
+    for probe in ("/healthz", "/readyz", "/metrics"):
+        assert (await client.request("GET", probe, **sent)).status == 200
+    for own in ("localhost", f"[::1]:{client.port}", "192.0.2.1", "registry:8000", "a.localhost"):
+        assert (await client.request("GET", f"/v2/{IMAGE}/manifests/v1", Host=own)).status == 200, own

@@ -179,3 +179,26 @@ async def test_what_is_written_down(admin: Administrator):
     assert (await admin.audit("n=1"))[0]["address"] == "2001:db8::7"
     assert (await admin.showing(basic("x" * 9)).get("/v2/", x_forwarded_for="x\ty")).status == 401
     assert (await admin.audit("n=1"))[0]["address"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "name, own",
+    [
+        ("localhost:8000", True),
+        ("LOCALHOST", True),
+        ("a.localhost", True),
+        ("127.0.0.1:8000", True),
+        ("[::1]:8000", True),
+        ("build-7:8000", True),
+        ("registry.example:8000", True),
+        ("registry.example", True),
+        ("evil.example:8000", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example:8000", False),
+        ("registry.example.evil", False),
+    ],
+)
+def test_names_of_our_own(name: str, own: bool):
+    """Addresses, the URL's name, and those without a dot; any other may be somebody's who lets it lead here."""
+    request = Sent(peer("127.0.0.1"), [("Host", name)])
+    assert Outside(url="https://registry.example").is_own(request) is own  # type: ignore[arg-type]
