@@ -35,5 +35,6 @@ class KeyRoutes:
         return json_response(200, {"keys": shown})
 
     async def rotate(self, request: Request) -> Response:
-        """POST: a new one signs from now on. With ?revoke=true no other is believed, and everybody logs in again."""
+        """POST: a new one signs as soon as all replicas know it. With ?revoke=true no other is believed: clients get
+        new bearer tokens by what they logged in with; what an issuer's token was exchanged for is worth nothing."""
         return json_response(201, {"id": await self._keys.rotate(flag(request, "revoke"), self._guard.by(request))})

@@ -34,7 +34,7 @@ def rotate(given: Namespace) -> Deed:
 
     async def work(desk: Desk) -> None:
         key = await desk.access.keys.rotate(given.revoke, desk.by)
-        others = "no other is believed" if given.revoke else "the others are still believed"
-        desk.output.say("created", f"key {key} signs from now on; {others}", id=key, revoke=given.revoke)
+        when = "now, and no other is believed" if given.revoke else "in some seconds; the others are still believed"
+        desk.output.say("created", f"key {key} signs {when}", id=key, revoke=given.revoke)
 
     return work
