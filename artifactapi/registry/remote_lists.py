@@ -44,7 +44,7 @@ class RemoteLists:
         source = await self._upstreams.of(repo)
         if not source.settings.takes(name, None):
             raise NameUnknown("no such image", {"name": str(name)})
-        known = source.tags.get(name)
+        known = source.tags.get(name) or []
         try:
             found = known or await source.once((name, "tags"), lambda: self._all_tags(source, name))
         except NotThere:
@@ -57,7 +57,7 @@ class RemoteLists:
         first = bisect_right(found, page.last)
         shown = found[first : first + page.count]
         more = first + len(shown) < len(found)
-        return Listing(json.dumps(shown), shown[-1] if shown else "", more, "miss" if known is None else "hit")
+        return Listing(json.dumps(shown), shown[-1] if shown else "", more, "hit" if known else "miss")
 
     async def referrers(self, repo: Repo, name: ImageName, subject: Digest) -> tuple[Descriptors, str]:
         """What the upstream says refers to a manifest, or has said last if it does not answer; and which it is.
