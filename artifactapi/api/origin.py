@@ -12,6 +12,7 @@ from artifactapi.api.site import Request
 
 Network = IPv4Network | IPv6Network
 HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+PORT = re.compile(r":[0-9]+$")
 HOPS = 32
 
 
@@ -54,9 +55,10 @@ class Outside:
     def is_own(self, request: Request) -> bool:
         """Whether the client reaches this daemon by an address, by its own URL, or by a name that nobody elsewhere can
         let lead here: the Domain Name System gives no one a name without a dot."""
-        name = urlsplit(f"//{self.host(request)}").hostname or ""
+        name = PORT.sub("", self.host(request)).lower()
         ours = urlsplit(self.url).hostname if self.url is not None else None
-        return "." not in name or is_address(name) or name == ours or name.endswith(".localhost")
+        is_name = not name.startswith("[") and not is_address(name)
+        return not is_name or "." not in name or name == ours or name.endswith(".localhost")
 
     def _is_proxy(self, address: str) -> bool:
         if not self.proxies or not is_address(address):

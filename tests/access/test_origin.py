@@ -189,6 +189,8 @@ async def test_what_is_written_down(admin: Administrator):
         ("a.localhost", True),
         ("127.0.0.1:8000", True),
         ("[::1]:8000", True),
+        ("[::::]:8000", True),
+        ("[1.2.3.4]", True),
         ("build-7:8000", True),
         ("registry.example:8000", True),
         ("registry.example", True),
