@@ -32,7 +32,7 @@ from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
 
 PATIENCE = 5.0
 """Seconds that an upstream may take while there is an old answer; what it says later counts from then on."""
-Question = tuple[ImageName, str]
+Question = tuple[str, ImageName, str]
 
 
 class Remote:
@@ -51,7 +51,7 @@ class Remote:
 
         Raises ManifestUnknown, Denied, TooManyRequests, BadGateway, GatewayTimeout.
         """
-        source, question = await self._upstreams.of(repo), (name, str(reference))
+        source, question = await self._upstreams.of(repo), ("manifest", name, str(reference))
         if not source.settings.takes(name, tag_of(reference)):
             raise absent.manifest(reference)
         work = lambda: self._fetching.run(question, lambda: self._fetch(source, name, reference, known))  # noqa: E731
@@ -76,7 +76,7 @@ class Remote:
 
         Raises BlobUnknown, and what `manifest` does.
         """
-        source, question = await self._upstreams.of(repo), (name, str(digest))
+        source, question = await self._upstreams.of(repo), ("blob", name, str(digest))
         if not source.settings.takes(name, None):
             raise absent.blob(digest)
         try:

@@ -46,14 +46,15 @@ class RemoteLists:
             raise NameUnknown("no such image", {"name": str(name)})
         known = source.tags.get(name) or []
         try:
-            found = known or await source.once((name, "tags"), lambda: self._all_tags(source, name))
+            found = known or await source.once(("tags", name), lambda: self._all_tags(source, name))
         except NotThere:
             raise NameUnknown("no such image", {"name": str(name)}) from None
         except UpstreamError as error:
             listing = await tag_rows.listing(self._database, name, page.last, page.count)
             if listing is None or not isinstance(error, Broken | Limited):
                 raise told(error) from None
-            return replace(listing, source="stale")
+            shown = await self._threads.run(taken, source.settings, name, json.loads(listing.names))
+            return replace(listing, names=json.dumps(shown), source="stale")
         first = bisect_right(found, page.last)
         shown = found[first : first + page.count]
         more = first + len(shown) < len(found)
@@ -64,7 +65,7 @@ class RemoteLists:
 
         If it has no such API, that is nothing; yet its fallback tag is cached then, if it has one.
         """
-        source, question = await self._upstreams.of(repo), (name, f"referrers of {subject}")
+        source, question = await self._upstreams.of(repo), ("referrers", name, str(subject))
         if not source.settings.takes(name, None):
             return [], "hit"
         known = await cached.referrers(self._database, name, subject)

@@ -222,6 +222,14 @@ async def test_clients_that_hang_up_while_they_wait(client: Client, service: Art
         right(await deferToThread(ended, received, first), LAYER, "miss")
 
 
+async def test_a_blob_that_is_no_manifest(client: Client, remote, shelf: Shelf):
+    """That the upstream has no manifest of a digest says nothing of blobs."""
+    digest = shelf.blob()
+    await remote()
+    assert (await client.get(f"/v2/hub/{APP}/manifests/{digest}")).code == "MANIFEST_UNKNOWN"
+    right(await get(client, digest), LAYER, "miss")
+
+
 async def test_small_and_wrong(client: Client, remote, shelf: Shelf):
     """What goes wrong before the first byte could be given is told, not only cut."""
     digest = shelf.blob(SMALL, answer(200, b"another!"))

@@ -175,6 +175,8 @@ async def test_denied_later(client: Client, remote, shelf: Shelf):
     assert [(await client.get(path)).status for path in paths] == [404] * 3
     await remote(images=None, tags={"deny": ["v1"]})
     assert [(await client.get(path)).status for path in paths] == [404, 200, 200]
+    shelf.scripted.on("tags/list", answer(503))
+    assert (await client.get(f"/v2/hub/{APP}/tags/list")).json["tags"] == []
 
 
 async def test_denied_with_the_old_secret(client: Client, remote, shelf: Shelf, tmp_path: Path):
