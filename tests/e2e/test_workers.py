@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.e2e.content import KIB, MIB, NAME, Content, offset_of, some_content, 
 from tests.e2e.test_refused_starts import PASSWORD, reason
 from tests.e2e.test_stopping import begin, read_all, refuses
 from tests.e2e.tls import TlsClient, make_certificate
+from tests.upstream.scripted import Scripted, partly
 
 SERVES = re.compile(r"worker (\d) \(pid (\d+)\) serves")
 
@@ -109,6 +111,20 @@ def test_kill_9_of_a_worker(daemon: Daemon):
     kept.check(client)
     assert set(counted(client, "blob")) == {"1", "2"}
     assert "worker 2 was ended by SIGKILL; it is started again" in daemon.text()
+    assert daemon.stop() == 0
+
+
+def test_cold_pulls_through_both(daemon: Daemon, scripted: Scripted):
+    """Twenty pulls at the same time of a blob that no worker has are one request to its upstream."""
+    client, content = daemon.start("--workers", "2"), os.urandom(8 * MIB)
+    scripted.on("GET .*/blobs/", partly(content))
+    repo = {"name": "hub", "package_type": "docker", "repo_type": "remote", "settings": {"upstream": scripted.url}}
+    assert client.send("POST", "/api/v1/repos", json.dumps(repo).encode()).status == 201
+    with ThreadPoolExecutor(20) as pool:
+        found = list(pool.map(lambda _: client.send("GET", f"/v2/hub/app/blobs/{digest_of(content)}"), range(20)))
+    assert {(answer.status, digest_of(answer.body)) for answer in found} == {(200, digest_of(content))}
+    assert counted(client, "blob") == {"1": 10, "2": 10}
+    assert len(scripted.seen) == 1
     assert daemon.stop() == 0
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.client import Client
 from tests.conftest import statement
+from tests.daemon import Daemon
 from tests.fleet.fleet import Fleet, Turns
 from tests.fleet.guarded import Guarded, Victims
 from tests.seaweed import CREDENTIALS
@@ -97,3 +98,16 @@ def slow(proxies) -> Client:
 def victims(proxies) -> Victims:
     """Replicas behind the proxies, to be killed."""
     return Victims(proxies)
+
+
+@pytest.fixture(params=["s3", "files"])
+def spawn(request, new_fleet, tmp_path) -> Iterator[Callable[[], Daemon]]:
+    """Starts replicas over a database of their own, and a bucket or a directory."""
+    with new_fleet() as fleet:
+        own = {} if request.param == "s3" else {"s3_bucket": "", "s3_endpoint": "", "data_dir": str(tmp_path / "data")}
+        made = lambda **environment: fleet.spawn(**own, shutdown_grace="2", **environment)  # noqa: E731
+        made.fleet, made.tool, made.on_s3 = fleet, fleet.tool(**own), not own
+        yield made
+        fleet.kill()
+        if request.param == "s3":
+            fleet.check_balance()

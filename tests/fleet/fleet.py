@@ -14,6 +14,10 @@ import psycopg2
 from tests.client import Answer, Body, Client
 from tests.daemon import Daemon, eventually, url_of
 from tests.seaweed import BUCKET, Seaweed
+from tests.tool import Tool
+
+CHECKED = [{"event": "checked", "findings": 0}]
+"""What a check says that has found nothing wrong."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,17 @@ class Fleet:
 
     def start(self, daemon: Daemon, **environment: str) -> None:
         """Start it; do not wait until it serves."""
-        options = {
+        daemon.spawn(**{**self._options(), **environment})
+
+    def tool(self, **environment: str) -> Tool:
+        """The command line over the same; the options given go over the fleet's own."""
+        made = Tool(self.dsn, self._directory)
+        options = {**self._options(), **environment}
+        made.environment.update({f"ARTIFACTAPI_{key.upper()}": value for key, value in options.items()})
+        return made
+
+    def _options(self) -> dict[str, str]:
+        return {
             "database_url": url_of(self.dsn),
             "database_pool": "4",
             "gc_interval": "86400",
@@ -67,7 +81,6 @@ class Fleet:
             "s3_endpoint": self.seaweed.endpoint,
             "s3_prefix": self.prefix,
         }
-        daemon.spawn(**{**options, **environment})
 
     def serving(self) -> tuple[Client, Client]:
         """Two more that serve."""
@@ -125,12 +138,16 @@ class Fleet:
 
     def check_swept(self) -> None:
         """Let all in the outbox be due, and a replica start, which begins with a sweep: rows and bytes agree."""
-        self.query("UPDATE doomed_objects SET after = now()")
-        # The run of a replica that was killed in it is taken for dead after a minute: which has passed, here.
-        self.query("UPDATE gc_runs SET seen_at = seen_at - interval '1 minute' WHERE ended_at IS NULL")
+        self._let_all_be_due()
         self.spawn()
         eventually(lambda: self.rows().outbox == set())
         self.check_clean()
+
+    def collect(self, tool: Tool) -> dict[str, Any]:
+        """Run the collector when all in the outbox is due; what it took."""
+        self._let_all_be_due()
+        *_, taken = tool.events("gc")
+        return taken
 
     def check_clean(self) -> None:
         """There is nothing but the objects of blobs, and what open sessions have."""
@@ -138,6 +155,11 @@ class Fleet:
         assert rows.outbox == set()
         assert rows.named.keys() <= self.objects().keys()
         assert self.stray(rows, self.objects()) <= self._told
+
+    def _let_all_be_due(self) -> None:
+        self.query("UPDATE doomed_objects SET after = now()")
+        # The run of a replica that was killed in it is taken for dead after a minute: which has passed, here.
+        self.query("UPDATE gc_runs SET seen_at = seen_at - interval '1 minute' WHERE ended_at IS NULL")
 
 
 @dataclass

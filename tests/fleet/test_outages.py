@@ -15,9 +15,12 @@ from tests.client import Client, digest_of
 from tests.daemon import eventually
 from tests.e2e.content import MIB, NAME, Content
 from tests.fleet import pushes
-from tests.fleet.fleet import Fleet
+from tests.fleet.cold import Cold
+from tests.fleet.fleet import CHECKED, Fleet
 from tests.fleet.pushes import PART
+from tests.fleet.test_fills import persistent
 from tests.postgres import Postgres
+from tests.remote.pulls import pull
 from tests.seaweed import Seaweed
 
 SIZE = 3 * PART + MIB + 7
@@ -197,3 +200,50 @@ def read_slowly(client: Client, content: bytes, event: Callable[[], None]) -> tu
     finally:
         connection.close()
     return data, len(data) == len(content)
+
+
+def check(cold: Cold, fleet: Fleet, replicas: tuple[Client, Client]) -> None:
+    """All get all of it; nothing is left of the fetching, and a check finds nothing wrong."""
+    for replica in replicas:
+        assert persistent(replica, cold.path, cold.content)
+    eventually(lambda: fleet.query("SELECT 1 FROM fills") + fleet.query("SELECT 1 FROM upload_sessions") == [])
+    fleet.collect(fleet.tool())
+    assert fleet.tool().events("fsck") == CHECKED
+    fleet.check_clean()
+
+
+@pytest.fixture
+def cold(replicas, scripted) -> Cold:
+    """One in a remote repo."""
+    return Cold(replicas[0], scripted)
+
+
+def test_postgres_restarts_in_a_fill(fleet, replicas, postgres_alone, cold):
+    """A blob that comes from an upstream goes on coming through a restart of Postgres, and is fetched once."""
+
+    def restart() -> None:
+        eventually(lambda: durable(fleet) == PART)
+        postgres_alone.stop()
+        postgres_alone.start()
+
+    cold.event = restart
+    found = pull(replicas[0], cold.path)
+    assert (found.status, found.body == cold.content) == (200, True)
+    check(cold, fleet, replicas)
+    assert cold.ranges == [None]
+
+
+def test_s3_is_killed_in_a_fill(fleet, replicas, seaweed_alone, cold):
+    """A pull is cut when S3 has died, after right bytes; when S3 is back, it goes on with what was kept."""
+
+    def kill() -> None:
+        eventually(lambda: durable(fleet) == PART)
+        seaweed_alone.kill()
+
+    cold.event = kill
+    found = pull(replicas[0], cold.path)
+    seaweed_alone.start()
+    assert not found.whole
+    assert cold.content.startswith(found.body)
+    check(cold, fleet, replicas)
+    assert cold.ranges == [None, f"bytes={PART}-"]

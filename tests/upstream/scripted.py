@@ -213,10 +213,12 @@ def partly(body: bytes) -> Reply:
 
     def reply(exchange: Exchange) -> None:
         match = re.fullmatch(r"bytes=(\d+)-", exchange.seen.headers.get("range", ""))
-        if match is None:
+        start = int(match[1]) if match else 0
+        if not start:
             answer(200, body)(exchange)
+        elif start >= len(body):
+            answer(416, content_range=f"bytes */{len(body)}")(exchange)
         else:
-            start = int(match[1])
             answer(206, body[start:], content_range=f"bytes {start}-{len(body) - 1}/{len(body)}")(exchange)
 
     return reply
