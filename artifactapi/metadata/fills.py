@@ -25,12 +25,14 @@ async def take(db: Queryable, name: ImageName, digest: Digest, session: UUID, se
     return UUID(row[0]) if row else None
 
 
-async def renew(db: Queryable, name: ImageName, digest: Digest, session: UUID, seconds: float) -> None:
-    """Go on fetching for `seconds` from now on."""
-    await db.query(
-        f"UPDATE fills SET lease_until = now() + make_interval(secs => %(seconds)s) WHERE {MINE}"
-        " AND session_id = %(session)s",
-        {**_key(name, digest), "session": str(session), "seconds": seconds},
+async def renew(db: Queryable, name: ImageName, digest: Digest, session: UUID, seconds: float) -> bool:
+    """Go on fetching for `seconds` from now on; False if nobody fetches into that session."""
+    return bool(
+        await db.query(
+            f"UPDATE fills SET lease_until = now() + make_interval(secs => %(seconds)s) WHERE {MINE}"
+            " AND session_id = %(session)s RETURNING 1",
+            {**_key(name, digest), "session": str(session), "seconds": seconds},
+        )
     )
 
 

@@ -43,6 +43,8 @@ class Arriving:
     async def read(self) -> list[bytes]:
         """The next bytes; [] at the end. Raises ClientGone when the upstream does not go on: what came is kept."""
         while True:
+            if self._surplus and self._offset == self._download.length:
+                return []  # all is here: it need not come again to be passed over
             try:
                 came = await self._download.read()
             except UpstreamError as error:

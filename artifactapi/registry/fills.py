@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -69,20 +69,21 @@ class Fills:
         self._uploads = uploads
         self._reactor = reactor
         self._buffered = Buffered()
-        self._running: dict[Key, Fill] = {}
+        self._running: dict[tuple[int, Key], Fill] = {}
         self._arriving: set[Arriving] = set()
-        self._starting: Shared[Key, Fill | Blob] = Shared()
+        self._starting: Shared[tuple[int, Key], Fill | Blob] = Shared()
         self._stopped = False
 
     async def get(self, source: Source, name: ImageName, digest: Digest) -> Fill | Blob:
         """The blob on its way, or when it is there. Raises UpstreamError, and what the store and the database do."""
-        return self.running(name, digest) or await self._starting.run(
-            (name, digest), lambda: self._begin(source, (name, digest))
+        key = name, digest
+        return self.running(source, *key) or await self._starting.run(
+            (source.repo.id, key), lambda: self._begin(source, key)
         )
 
-    def running(self, name: ImageName, digest: Digest) -> Fill | None:
-        """The blob on its way, if somebody waits for it here."""
-        return self._running.get((name, digest))
+    def running(self, source: Source, name: ImageName, digest: Digest) -> Fill | None:
+        """The blob on its way, if somebody waits for it here; not one of a repo that had this name before."""
+        return self._running.get((source.repo.id, (name, digest)))
 
     async def stop(self) -> None:
         """Let others go on with what is being fetched here: what came of it is kept. Takes STOP_SECONDS at most."""
@@ -102,7 +103,7 @@ class Fills:
             if session is not None:
                 return await self._lead(source, key, session)
             if size := await rows.size(self._database, *key):
-                return self._filled(key, size, lambda fill: self._follow(source, key, fill))
+                return self._filled((source.repo.id, key), size, lambda fill: self._follow(source, key, fill))
             await deferLater(self._reactor, LOOK)
         raise Unavailable("the registry is stopping")
 
@@ -134,7 +135,7 @@ class Fills:
         size = begun.download.length
         if not size:  # unknown before it is here, or nothing, which is whole at once
             return await self._run(source, key, begun, None)
-        return self._filled(key, size, lambda fill: self._run(source, key, begun, fill))
+        return self._filled((source.repo.id, key), size, lambda fill: self._run(source, key, begun, fill))
 
     async def _follow(self, source: Source, key: Key, fill: Fill) -> Blob:
         """When another replica has fetched it. If that one is not heard of any more, we go on."""
@@ -152,8 +153,9 @@ class Fills:
         """Go on in that session, or begin a new one if it is not there. Raises UpstreamError."""
         offset = None
         try:
-            offset = await self._offset(key, session)
-            download = await source.ask(lambda: begin(source, key, offset or 0))
+            with self._heard_of(key, session):
+                offset = await self._offset(key, session)
+                download = await source.ask(lambda: begin(source, key, offset or 0))
         except BaseException:
             await (self._release if offset is None else self._let_go)(key, session)
             raise
@@ -162,6 +164,7 @@ class Fills:
             await rows.begin(self._database, *key, session, into, download.length)
         except BaseException:
             download.close()
+            await (self._release if offset is None else self._let_go)(key, session)
             raise
         return Begun(into, download, offset or 0)
 
@@ -176,19 +179,19 @@ class Fills:
         name, digest = key
         return (await self._uploads.start(name, digest.algorithm, repo_type="remote")).id
 
-    def _filled(self, key: Key, size: int, work: Callable[[Fill], Coroutine[Any, Any, Blob]]) -> Fill:
+    def _filled(self, key: tuple[int, Key], size: int, work: Callable[[Fill], Coroutine[Any, Any, Blob]]) -> Fill:
         """One of `size` bytes, which are there when `work` is done."""
         fill = self._running[key] = Fill(size, self._buffered, self._reactor)
         detached(self._end(key, fill, work(fill)))
         return fill
 
-    async def _end(self, key: Key, fill: Fill, work: Coroutine[Any, Any, Blob]) -> None:
+    async def _end(self, key: tuple[int, Key], fill: Fill, work: Coroutine[Any, Any, Blob]) -> None:
         try:
             blob = await work
         except OciError as error:
             fill.fail(error)
         except NotThere:
-            fill.fail(absent.blob(key[1]))
+            fill.fail(absent.blob(key[1][1]))
         except UpstreamError as error:
             fill.fail(told(error))
         except Exception:
@@ -207,13 +210,10 @@ class Fills:
             arriving.stop()
         if fill is not None:
             fill.skip(begun.offset)
-        beat = LoopingCall(lambda: Deferred.fromCoroutine(self._renew(key, begun.session)))
-        beat.clock = self._reactor
-        beat.start(HEARTBEAT, now=False)
         try:
-            await self._keep(key, begun.session, arriving, begun.offset)
+            with self._heard_of(key, begun.session, arriving):
+                await self._keep(key, begun.session, arriving, begun.offset)
         finally:
-            beat.stop()
             arriving.close()
             self._arriving.discard(arriving)
         blob = await blob_rows.find(Patient(self._database), *key)
@@ -228,8 +228,12 @@ class Fills:
         except DigestInvalid:
             await self._release(key, session)
             raise Broken("malformed", "the blob does not have its digest") from None
-        except (UploadConflict, RangeInvalid):  # somebody has taken us for dead, and has the session now
-            raise Unavailable("the blob is fetched by another replica") from None
+        except (UploadConflict, RangeInvalid):  # somebody has taken us for dead, and has the session: or the blob
+            if await blob_rows.find(Patient(self._database), *key) is None:
+                raise Unavailable("the blob is fetched by another replica") from None
+        except BlobUploadUnknown:  # the store has lost what was kept of it
+            await self._forget(key, session)
+            raise Unavailable("what was here of the blob is lost") from None
         except ClientGone:
             await self._let_go(key, session)
             raise arriving.error or Broken("cut") from None
@@ -238,15 +242,39 @@ class Fills:
             raise
         await self._release(key, session)
 
-    async def _renew(self, key: Key, session: UUID, seconds: float = LEASE) -> None:
+    @contextmanager
+    def _heard_of(self, key: Key, session: UUID, arriving: Arriving | None = None) -> Iterator[None]:
+        """Renew the lease meanwhile. When there is none any more, what is arriving ends."""
+
+        async def renew() -> None:
+            if not await self._renew(key, session) and arriving is not None:
+                arriving.stop()
+
+        beat = LoopingCall(lambda: Deferred.fromCoroutine(renew()))
+        beat.clock = self._reactor
+        beat.start(HEARTBEAT, now=False)
         try:
-            await rows.renew(self._database, *key, session, seconds)
+            yield
+        finally:
+            beat.stop()
+
+    async def _renew(self, key: Key, session: UUID, seconds: float = LEASE) -> bool:
+        """False if the repo is gone, or nobody fetches into that session any more."""
+        try:
+            return await rows.renew(self._database, *key, session, seconds)
         except OciError:
             log.warn("the lease of a blob that is being fetched could not be renewed")
+            return True
 
     async def _let_go(self, key: Key, session: UUID) -> None:
         """The session is kept: whoever wants the blob next goes on with it, at once."""
         await self._renew(key, session, 0)
+
+    async def _forget(self, key: Key, session: UUID) -> None:
+        """Whoever wants the blob next begins anew."""
+        with suppress(OciError):
+            await self._uploads.cancel(key[0], session)
+        await self._release(key, session)
 
     async def _release(self, key: Key, session: UUID) -> None:
         try:

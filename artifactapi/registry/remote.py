@@ -93,7 +93,7 @@ class Remote:
     async def _described(self, source: Source, name: ImageName, digest: Digest) -> Blob | None:
         """What the upstream says of a blob that nobody fetches here; None if it does not say enough."""
         size = None
-        if self._fills.running(name, digest) is None:
+        if self._fills.running(source, name, digest) is None:
             with refusals():
                 size = await source.ask(lambda: source.upstream.size(name.image, digest))
         return None if size is None else coming(digest, size)
