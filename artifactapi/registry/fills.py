@@ -48,6 +48,8 @@ HEARTBEAT = 5.0
 LOOK = 0.3
 """Seconds between two looks at what another replica fetches."""
 STOP_SECONDS = 10.0
+Running = tuple[int, ImageName, Digest]
+"""The id of a repo, since another one may have had its name, and what is fetched."""
 log = Logger()
 
 
@@ -69,21 +71,20 @@ class Fills:
         self._uploads = uploads
         self._reactor = reactor
         self._buffered = Buffered()
-        self._running: dict[tuple[int, Key], Fill] = {}
+        self._running: dict[Running, Fill] = {}
         self._arriving: set[Arriving] = set()
-        self._starting: Shared[tuple[int, Key], Fill | Blob] = Shared()
+        self._starting: Shared[Running, Fill | Blob] = Shared()
         self._stopped = False
 
     async def get(self, source: Source, name: ImageName, digest: Digest) -> Fill | Blob:
         """The blob on its way, or when it is there. Raises UpstreamError, and what the store and the database do."""
-        key = name, digest
-        return self.running(source, *key) or await self._starting.run(
-            (source.repo.id, key), lambda: self._begin(source, key)
+        return self.running(source, name, digest) or await self._starting.run(
+            (source.repo.id, name, digest), lambda: self._begin(source, (name, digest))
         )
 
     def running(self, source: Source, name: ImageName, digest: Digest) -> Fill | None:
         """The blob on its way, if somebody waits for it here; not one of a repo that had this name before."""
-        return self._running.get((source.repo.id, (name, digest)))
+        return self._running.get((source.repo.id, name, digest))
 
     async def stop(self) -> None:
         """Let others go on with what is being fetched here: what came of it is kept. Takes STOP_SECONDS at most."""
@@ -103,7 +104,7 @@ class Fills:
             if session is not None:
                 return await self._lead(source, key, session)
             if size := await rows.size(self._database, *key):
-                return self._filled((source.repo.id, key), size, lambda fill: self._follow(source, key, fill))
+                return self._filled((source.repo.id, *key), size, lambda fill: self._follow(source, key, fill))
             await deferLater(self._reactor, LOOK)
         raise Unavailable("the registry is stopping")
 
@@ -135,7 +136,7 @@ class Fills:
         size = begun.download.length
         if not size:  # unknown before it is here, or nothing, which is whole at once
             return await self._run(source, key, begun, None)
-        return self._filled((source.repo.id, key), size, lambda fill: self._run(source, key, begun, fill))
+        return self._filled((source.repo.id, *key), size, lambda fill: self._run(source, key, begun, fill))
 
     async def _follow(self, source: Source, key: Key, fill: Fill) -> Blob:
         """When another replica has fetched it. If that one is not heard of any more, we go on."""
@@ -179,19 +180,19 @@ class Fills:
         name, digest = key
         return (await self._uploads.start(name, digest.algorithm, repo_type="remote")).id
 
-    def _filled(self, key: tuple[int, Key], size: int, work: Callable[[Fill], Coroutine[Any, Any, Blob]]) -> Fill:
+    def _filled(self, key: Running, size: int, work: Callable[[Fill], Coroutine[Any, Any, Blob]]) -> Fill:
         """One of `size` bytes, which are there when `work` is done."""
         fill = self._running[key] = Fill(size, self._buffered, self._reactor)
         detached(self._end(key, fill, work(fill)))
         return fill
 
-    async def _end(self, key: tuple[int, Key], fill: Fill, work: Coroutine[Any, Any, Blob]) -> None:
+    async def _end(self, key: Running, fill: Fill, work: Coroutine[Any, Any, Blob]) -> None:
         try:
             blob = await work
         except OciError as error:
             fill.fail(error)
         except NotThere:
-            fill.fail(absent.blob(key[1][1]))
+            fill.fail(absent.blob(key[2]))
         except UpstreamError as error:
             fill.fail(told(error))
         except Exception:

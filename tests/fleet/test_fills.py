@@ -56,11 +56,14 @@ def is_right(found: Pull, content: bytes = LAYER) -> bool:
 
 def persistent(client: Client, path: str, content: bytes = LAYER) -> bool:
     """A pull that is tried again, as clients do."""
-    for _ in range(200):
+
+    def succeeds() -> bool:
         with suppress(OSError):
-            if is_right(pull(client, path), content):
-                return True
-    return False
+            return is_right(pull(client, path), content)
+        return False
+
+    eventually(succeeds)
+    return True
 
 
 def requests(scripted: Scripted) -> list[str | None]:
