@@ -15,14 +15,14 @@ Use = tuple[str, str, str]
 """Repo, image, digest of what was pulled."""
 
 
-async def confirm(db: Queryable, name: ImageName, tag: Tag, digest: Digest) -> bool:
+async def confirm(db: Queryable, name: ImageName, tag: Tag, digest: str) -> bool:
     """The upstream says that the tag stands for this manifest; False if it stands for none or another one here."""
     return bool(
         await db.query(
             """UPDATE tags t SET checked_at = now() FROM repos r, images i
                WHERE i.repo_id = r.id AND t.image_id = i.id AND r.name = %s AND i.name = %s AND t.name = %s
                AND t.digest = %s RETURNING t.name""",
-            (name.repo, name.image, str(tag), str(digest)),
+            (name.repo, name.image, str(tag), digest),
         )
     )
 

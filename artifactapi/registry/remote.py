@@ -99,20 +99,24 @@ class Remote:
         return None if size is None else coming(digest, size)
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
-        if known is not None and isinstance(reference, Tag):
-            digest = await self._digest(source, name, reference)
-            if digest is not None and str(digest) == known.digest:
-                await cached.confirm(self._database, name, reference, digest)
-                return replace(known, source="hit", age=0.0, fresh=True)
-        found = await source.ask(lambda: source.upstream.manifest(name.image, reference))
-        assert found is not None
-        return await self._keep(name, reference, found)
+        if known is None or isinstance(reference, Digest):
+            found = await source.ask(lambda: source.upstream.manifest(name.image, reference))
+        elif await self._digest(source, name, reference) == known.digest:
+            found = None
+        else:
+            etag = f'"{known.digest}"'  # as most registries write it
+            found = await source.ask(lambda: source.upstream.manifest(name.image, reference, etag))
+        if found is not None:
+            return await self._keep(name, reference, found)
+        assert known is not None and isinstance(reference, Tag)  # noqa: PT018
+        await cached.confirm(self._database, name, reference, known.digest)
+        return replace(known, source="hit", age=0.0, fresh=True)
 
-    async def _digest(self, source: Source, name: ImageName, tag: Tag) -> Digest | None:
-        """What the upstream says that the tag stands for now; None if it does not say it without the manifest."""
+    async def _digest(self, source: Source, name: ImageName, tag: Tag) -> str:
+        """What the upstream says that the tag stands for now; empty if it does not say it without the manifest."""
         with refusals():
-            return (await source.ask(lambda: source.upstream.head(name.image, tag))).digest
-        return None
+            return str(await source.ask(lambda: source.upstream.digest(name.image, tag)) or "")
+        return ""
 
     async def _keep(self, name: ImageName, reference: Digest | Tag, found: upstream.Manifest) -> Stored:
         digest, manifest = await self._threads.run(checked, reference, found)

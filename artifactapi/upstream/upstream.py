@@ -33,17 +33,6 @@ class Manifest:
     digest: Digest | None
     media_type: str
     content: bytes = field(repr=False)
-    etag: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What an upstream says of a manifest; the size is in bytes."""
-
-    digest: Digest | None
-    media_type: str
-    size: int | None
-    etag: str | None
 
 
 class Upstream:
@@ -67,14 +56,14 @@ class Upstream:
             return None
         answer.require(200)
         content = await self._requests.wire.content(answer, MAX_MANIFEST)
-        return Manifest(answer.digest, answer.media_type, content, answer.header("etag"))
+        return Manifest(answer.digest, answer.media_type, content)
 
-    async def head(self, name: str, reference: Digest | Tag) -> Head:
-        """The same without its content, which some upstreams do not count against their limits."""
-        address = self._requests.address(name, f"manifests/{reference}")
+    async def digest(self, name: str, tag: Tag) -> Digest | None:
+        """What a tag stands for, if the upstream says so; some do not count that against their limits."""
+        address = self._requests.address(name, f"manifests/{tag}")
         answer = await self._requests.send("head", "HEAD", name, address, {"Accept": ACCEPT})
         answer.require(200)
-        return Head(answer.digest, answer.media_type, answer.size, answer.header("etag"))
+        return answer.digest
 
     async def blob(self, name: str, digest: Digest, start: int = 0) -> Download:
         """The bytes of a blob from `start` on, or from 0 if the upstream knows no ranges: the Download says which."""

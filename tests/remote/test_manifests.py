@@ -142,14 +142,19 @@ async def test_confirmed(client: Client, remote, shelf: Shelf, later):
 
 
 async def test_an_upstream_without_head(client: Client, remote, shelf: Shelf, later):
-    """Where HEAD is refused, a tag that is too old is asked for by GET."""
-    shelf.manifest(image())
+    """Where HEAD is refused, a tag that is too old is asked for by GET, on the condition that it has moved."""
+    digest = shelf.manifest(image())
     await remote()
     await client.get(V1)
     shelf.scripted.on("HEAD .*/manifests/v1$", answer(405))
     later(301)
     assert source(await client.get(V1)) == (200, "miss")
     assert shelf.asked("/manifests/v1") == ["GET", "HEAD", "GET"]
+    assert shelf.scripted.seen[-1].headers["if-none-match"] == f'"{digest}"'
+    shelf.scripted.on("GET .*/manifests/v1$", answer(304))
+    later(301)
+    assert [source(await client.get(V1)) for _ in range(2)] == [(200, "hit")] * 2
+    assert shelf.asked("/manifests/v1") == ["GET", "HEAD", "GET", "HEAD", "GET"]
 
 
 async def test_moved(client: Client, remote, shelf: Shelf, later):

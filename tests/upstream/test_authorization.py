@@ -67,7 +67,7 @@ async def test_nothing_to_show(scripted: Scripted, upstream: Upstream, challenge
     """Without credentials, or for a scheme we do not know, there is one request, and it is denied."""
     scripted.on("/v2/", answer(401, b"{}", **challenge))
     with pytest.raises(Denied) as raised:
-        await upstream.head("a", LATEST)
+        await upstream.digest("a", LATEST)
     assert raised.value.status == 401
     assert len(scripted.seen) == 1
 

@@ -26,13 +26,13 @@ async def test_nobody_listens(client, observed: list):
     """A refused connection is said to be one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    await breaks(client(f"http://127.0.0.1:{port}").head("a", LATEST), "connect")
+    await breaks(client(f"http://127.0.0.1:{port}").digest("a", LATEST), "connect")
     assert observed == [("head", None, None)]
 
 
 async def test_a_name_nobody_knows(client):
     """A name that has no address is said to have none."""
-    await breaks(client("http://registry.invalid").head("a", LATEST), "dns")
+    await breaks(client("http://registry.invalid").digest("a", LATEST), "dns")
 
 
 async def test_no_headers(scripted: Scripted, client, observed: list):
@@ -123,9 +123,9 @@ async def test_headers_without_end(scripted: Scripted, upstream: Upstream, line:
 
 async def test_many_headers(scripted: Scripted, upstream: Upstream):
     """Many headers are no fault, nor is a long body behind them."""
-    scripted.on("GET", answer(200, b" " * 1_000_000, x=["y" * 100] * 500, etag='"e"'))
+    scripted.on("GET", answer(200, b" " * 1_000_000, x=["y" * 100] * 500, docker_content_digest=DIGEST))
     for _ in range(2):
-        assert (await upstream.manifest("a", LATEST)).etag == '"e"'
+        assert (await upstream.manifest("a", LATEST)).digest == DIGEST
     assert scripted.connections == 1
 
 
