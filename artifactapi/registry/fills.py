@@ -48,6 +48,8 @@ HEARTBEAT = 5.0
 LOOK = 0.3
 """Seconds between two looks at what another replica fetches."""
 STOP_SECONDS = 10.0
+MOST = 100
+"""Blobs that one process fetches at once; more wait, since whoever asks for one need not stay to read it."""
 Running = tuple[int, ImageName, Digest]
 """The id of a repo, since another one may have had its name, and what is fetched."""
 log = Logger()
@@ -74,6 +76,7 @@ class Fills:
         self._running: dict[Running, Fill] = {}
         self._arriving: set[Arriving] = set()
         self._starting: Shared[Running, Fill | Blob] = Shared()
+        self._fetching = 0
         self._stopped = False
 
     async def get(self, source: Source, name: ImageName, digest: Digest) -> Fill | Blob:
@@ -101,9 +104,11 @@ class Fills:
             session, blob = await self._turn(self._database, key)
             if blob is not None:
                 return blob
-            if session is not None:
+            if session is not None and self._fetching < MOST:
                 return await self._lead(source, key, session)
-            if size := await rows.size(self._database, *key):
+            if session is not None:  # another replica may have room
+                await self._let_go(key, session)
+            elif size := await rows.size(self._database, *key):
                 return self._filled((source.repo.id, *key), size, lambda fill: self._follow(source, key, fill))
             await deferLater(self._reactor, LOOK)
         raise Unavailable("the registry is stopping")
@@ -151,7 +156,15 @@ class Fills:
         raise Unavailable("the registry is stopping")
 
     async def _start(self, source: Source, key: Key, session: UUID) -> Begun:
-        """Go on in that session, or begin a new one if it is not there. Raises UpstreamError."""
+        """Go on in that session, or begin a new one if it is not there: `_run` follows. Raises UpstreamError."""
+        self._fetching += 1
+        try:
+            return await self._begun(source, key, session)
+        except BaseException:
+            self._fetching -= 1
+            raise
+
+    async def _begun(self, source: Source, key: Key, session: UUID) -> Begun:
         offset = None
         try:
             with self._heard_of(key, session):
@@ -217,6 +230,7 @@ class Fills:
         finally:
             arriving.close()
             self._arriving.discard(arriving)
+            self._fetching -= 1
         blob = await blob_rows.find(Patient(self._database), *key)
         if blob is None:
             raise BadGateway("the blob was deleted as soon as it was here")

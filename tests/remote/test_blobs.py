@@ -120,6 +120,21 @@ async def test_many(client: Client, remote, shelf: Shelf):
     assert shelf.asked(digest) == ["GET"]
 
 
+async def test_too_many(client: Client, remote, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+    """So many are fetched at once; another one waits until one has ended, however it did."""
+    monkeypatch.setattr(fills, "MOST", 2)
+    go_on = Event()
+    first = shelf.blob(SMALL, held(go_on, answer(200, b"wrong")))
+    others = [shelf.blob(content, held(go_on, answer(200, content))) for content in (b"second", b"third", b"fourth")]
+    await remote()
+    pulls = [Deferred.fromCoroutine(get(client, digest)) for digest in (first, *others)]
+    await until(lambda: len(shelf.asked("/blobs/")) == 2)
+    await client.get("/v2/")  # which was asked later, and is answered
+    assert len(shelf.asked("/blobs/")) == 2
+    go_on.set()
+    assert sorted([(await one).status for one in pulls]) == [200, 200, 200, 502]
+
+
 async def test_a_range(client: Client, remote, shelf: Shelf):
     """A range of a cold blob is that range, while the whole blob is kept."""
     digest = shelf.blob()
