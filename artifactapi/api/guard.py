@@ -81,8 +81,13 @@ class Guard:
 
     def named(self, request: Request, name: str) -> str:
         """The name that is meant: behind another registry, its repo's goes before it."""
+        repo = self.repo_behind(request)
+        return name if repo is None else f"{repo}/{name}"
+
+    def repo_behind(self, request: Request) -> str | None:
+        """The repo that stands for the registry that it is for, if that is another one."""
         registry = self.registry(request)
-        return name if registry is None else f"{self._policy.naming.repo_for(registry)}/{name}"
+        return None if registry is None else self._policy.naming.repo_for(registry)
 
     def needs_nobody(self, request: Request, asked: Sequence[Scope]) -> bool:
         """Whether it is at another registry's address, for pulls alone that everybody may do from all that is meant."""

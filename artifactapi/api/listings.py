@@ -38,7 +38,7 @@ class ListRoutes:
     async def catalog(self, request: Request) -> Response:
         """GET _catalog."""
         page = page_of(request)
-        listing = await self._tags.catalog(page, request.caller.visible)
+        listing = await self._tags.catalog(page, request.caller.visible, self._guard.repo_behind(request))
         return respond(200, f'{{"repositories":{listing.names}}}'.encode(), following(request, page, listing))
 
     async def referrers(self, request: Request, name: ImageName, reference: str) -> Response:

@@ -50,6 +50,7 @@ UNITED = """
     GROUP BY u.name, i.name
     HAVING bool_or(r.repo_type = 'local' AND {seen}) OR bool_and(r.repo_type <> 'local') AND bool_or({seen})
 """
+OF_ONE = "SELECT substr(name, length(%(within)s) + 1) FROM ({}) a (name) WHERE starts_with(name, %(within)s)"
 OWNER = "CASE WHEN u.own THEN u.name ELSE r.name END"
 
 
@@ -114,13 +115,17 @@ async def listing(db: Queryable, name: ImageName, last: str, count: int) -> List
     return Listing(*row) if row else None
 
 
-async def catalog(db: Queryable, last: str, count: int, visible: Visible = ()) -> Listing:
-    """Up to `count` images that have a manifest and may be seen, as `<repo>/<image>`, after `last`."""
+async def catalog(db: Queryable, last: str, count: int, visible: Visible = (), repo: str | None = None) -> Listing:
+    """Up to `count` images that have a manifest and may be seen, as `<repo>/<image>`, after `last`; those of one `repo`
+    as `<image>`."""
     seen, params = condition(visible)
     images = IMAGES.format(seen)
     if unions := await members.unions(db):
         images += " UNION ALL " + UNITED.format(seen=condition(visible, OWNER)[0])
         params |= unions
+    if repo is not None:
+        images = OF_ONE.format(images)
+        params["within"] = f"{repo}/"
     row = await db.one(PAGE.format(images), {"last": last, "count": count, **params})
     assert row is not None
     return Listing(*row)

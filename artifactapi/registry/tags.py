@@ -32,6 +32,6 @@ class Tags:
             raise NameUnknown("no such image", {"name": str(name)})
         return listing
 
-    async def catalog(self, page: Page, visible: Visible = ()) -> Listing:
-        """A page of the images of all repos that may be seen."""
-        return await rows.catalog(self._database, page.last, page.count, visible)
+    async def catalog(self, page: Page, visible: Visible = (), repo: str | None = None) -> Listing:
+        """A page of the images that may be seen: of all repos, or as one repo calls them."""
+        return await rows.catalog(self._database, page.last, page.count, visible, repo)

@@ -74,6 +74,19 @@ async def test_pulls(mirror: Mirror, client: Client):
     assert (await client.get(f"/v2/hub/{NAME}/manifests/v1")).body == manifest.body
 
 
+async def test_the_catalogue(mirror: Mirror, client: Client, upstream: Upstream):
+    """It has the images of the repo alone, by the names that the other registry has for them."""
+    await client.push_image("team/app", "v1", b"ours")
+    upstream.add_image("zoo", "v1")
+    for name in (NAME, "zoo"):
+        assert (await mirror.get(f"/v2/{name}/manifests/v1")).status == 200
+    first = await mirror.get("/v2/_catalog?n=1")
+    second = await mirror.get(first.headers["Link"].partition(">")[0].removeprefix("<"))
+    assert [*first.json["repositories"], *second.json["repositories"]] == [NAME, "zoo"]
+    assert "Link" not in second.headers
+    assert f"hub/{NAME}" in (await client.get("/v2/_catalog")).json["repositories"]
+
+
 async def test_names_of_one_part(mirror: Mirror, upstream: Upstream):
     """An image there may have a name that would be none here."""
     upstream.add_image("app", "v1")
