@@ -29,12 +29,16 @@ class Backlog:
     seconds: float
 
 
+# However slow an upstream is: while a replica is heard of that fetches a blob, its session is in use.
+UNUSED = "NOT EXISTS (SELECT FROM fills f WHERE f.session_id = s.id AND f.lease_until > now())"
+
+
 async def sessions(db: Queryable, grace: float, count: int) -> Batch:
     """Upload sessions that nobody touched for `grace` seconds; what they staged goes to the outbox."""
     rows = await db.query(
-        """
+        f"""
         WITH idle AS (
-            SELECT id FROM upload_sessions WHERE updated_at < now() - make_interval(secs => %s)
+            SELECT id FROM upload_sessions s WHERE updated_at < now() - make_interval(secs => %s) AND {UNUSED}
             ORDER BY updated_at LIMIT %s FOR UPDATE SKIP LOCKED
         ), ended AS (
             DELETE FROM upload_sessions s USING idle WHERE s.id = idle.id RETURNING object_key, store_state
@@ -114,9 +118,9 @@ async def blobs(db: Queryable, grace: float, count: int) -> Batch:
 async def backlog(db: Queryable, upload_grace: float, link_grace: float, blob_grace: float) -> dict[str, Backlog]:
     """What is to be looked at, by kind: sessions, links, blobs, objects."""
     rows = await db.query(
-        """
+        f"""
         SELECT 'sessions', count(*), coalesce(extract(epoch FROM now() - min(updated_at)), 0)::float
-        FROM upload_sessions WHERE updated_at < now() - make_interval(secs => %(uploads)s)
+        FROM upload_sessions s WHERE updated_at < now() - make_interval(secs => %(uploads)s) AND {UNUSED}
         UNION ALL SELECT 'links', count(*), coalesce(extract(epoch FROM now() - min(idle_since)), 0)::float
         FROM image_blobs WHERE idle_since < now() - make_interval(secs => %(links)s)
         UNION ALL SELECT 'blobs', count(*), coalesce(extract(epoch FROM now() - min(idle_since)), 0)::float
@@ -138,10 +142,10 @@ class Due:
     why: str
 
 
-PREVIEW = """
+PREVIEW = f"""
     (SELECT 'session', r.name || '/' || s.image || ' ' || s.id, 'idle since ' || s.updated_at
      FROM upload_sessions s JOIN repos r ON r.id = s.repo_id
-     WHERE s.updated_at < now() - make_interval(secs => %(uploads)s) ORDER BY s.updated_at LIMIT %(count)s)
+     WHERE s.updated_at < now() - make_interval(secs => %(uploads)s) AND {UNUSED} ORDER BY s.updated_at LIMIT %(count)s)
     UNION ALL
     (SELECT 'link', r.name || '/' || i.name || ' ' || b.digest, 'no manifest uses it since ' || l.idle_since
      FROM image_blobs l JOIN blobs b ON b.id = l.blob_id JOIN images i ON i.id = l.image_id

@@ -245,6 +245,8 @@ class Fills:
             raise Broken("malformed", "the blob does not have its digest") from None
         except (UploadConflict, RangeInvalid):  # somebody has taken us for dead, and has the session: or the blob
             if await blob_rows.find(Patient(self._database), *key) is None:
+                if await self._offset(key, session) is None:  # or nobody has it any more
+                    await self._release(key, session)
                 raise Unavailable("the blob is fetched by another replica") from None
         except BlobUploadUnknown:  # the store has lost what was kept of it
             await self._forget(key, session)

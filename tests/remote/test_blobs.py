@@ -477,6 +477,20 @@ async def test_a_repo_that_is_deleted(client: Client, remote, shelf: Shelf, rows
     assert (await client.get(BLOB + digest)).code == "NAME_UNKNOWN"
 
 
+async def test_a_session_that_is_gone(client: Client, remote, shelf: Shelf, rows):
+    """When what came of a blob is taken away, whoever wants it next fetches it at once, and not after the lease."""
+    go_on = Event()
+    digest = shelf.blob(LAYER, later_the_rest(LAYER, 500_000, go_on), partly(LAYER))
+    await remote()
+    fetching = deferToThread(pull, client, BLOB + digest)
+    await until(lambda: rows("SELECT 1 FROM upload_sessions WHERE store_state IS NOT NULL"))
+    rows("DELETE FROM upload_sessions RETURNING 1")
+    go_on.set()
+    assert not (await fetching).whole
+    await until(lambda: rows("SELECT count(*) FROM fills") == [(0,)])
+    right(await get(client, digest), LAYER, "miss")
+
+
 async def test_waiting_for_a_repo_that_is_deleted(client: Client, remote, shelf: Shelf, rows):
     """Who waits for what another replica fetches hears when the repo is no more."""
     digest = shelf.blob()

@@ -113,6 +113,20 @@ async def test_old_lists(client: Client, collect, remote, shelf: Shelf, rows, la
         assert rows("SELECT count(*) FROM remote_referrers") == [(left,)]
 
 
+async def test_sessions_of_fetches(client: Client, collect, remote, rows):
+    """However long ago the last bytes came: the session of a blob that is being fetched stays as long as its lease."""
+    await remote()
+    rows(
+        "WITH begun AS (INSERT INTO upload_sessions (id, repo_id, image, algorithm, object_key, updated_at)"
+        " SELECT gen_random_uuid(), id, 'a', 'sha256', 'key' || n, now() - interval '3 days'"
+        " FROM repos, generate_series(-1, 1, 2) n WHERE name = 'hub' RETURNING *)"
+        " INSERT INTO fills SELECT repo_id, image, object_key, id, now()"
+        " + CASE object_key WHEN 'key1' THEN interval '1 minute' ELSE interval '-1 minute' END FROM begun RETURNING 1"
+    )
+    await collect()
+    assert rows("SELECT object_key FROM upload_sessions") == [("key1",)]
+
+
 async def test_leases_nobody_has(client: Client, collect, remote, rows):
     """Rows of blobs whose fetching nobody goes on with go with their sessions."""
     await remote()
