@@ -8,6 +8,7 @@ from typing import Any
 
 from artifactapi.metadata.database import Json, Queryable
 from artifactapi.metadata.garbage import Batch
+from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest
 from artifactapi.oci.names import ImageName, Tag
 
@@ -15,14 +16,15 @@ Use = tuple[str, str, str]
 """Repo, image, digest of what was pulled."""
 
 
-async def confirm(db: Queryable, name: ImageName, tag: Tag, digest: str) -> bool:
-    """The upstream says that the tag stands for this manifest; False if it stands for none or another one here."""
+async def confirm(db: Queryable, repo: Repo, name: ImageName, tag: Tag, digest: str) -> bool:
+    """The upstream says that the tag stands for this manifest; False if it stands for none or another one here, or the
+    repo is not as it was."""
     return bool(
         await db.query(
             """UPDATE tags t SET checked_at = now() FROM repos r, images i
-               WHERE i.repo_id = r.id AND t.image_id = i.id AND r.name = %s AND i.name = %s AND t.name = %s
-               AND t.digest = %s RETURNING t.name""",
-            (name.repo, name.image, str(tag), digest),
+               WHERE i.repo_id = r.id AND t.image_id = i.id AND r.id = %s AND r.updated_at = %s AND i.name = %s
+               AND t.name = %s AND t.digest = %s RETURNING t.name""",
+            (repo.id, repo.updated_at, name.image, str(tag), digest),
         )
     )
 

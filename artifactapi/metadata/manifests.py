@@ -83,6 +83,12 @@ async def find(db: Queryable, name: ImageName, reference: Digest | Tag) -> Store
     return (await find_all(db, [(name, reference)])).get((name, reference))
 
 
+async def missing(db: Queryable, name: ImageName, digests: Sequence[Digest]) -> list[Digest]:
+    """Those that the image does not have."""
+    there = await find_all(db, [(name, digest) for digest in digests]) if digests else {}
+    return [digest for digest in digests if (name, digest) not in there]
+
+
 async def _content(db: Queryable, image: int, digest: str) -> memoryview | None:
     row = await db.one("SELECT content FROM manifests WHERE image_id = %s AND digest = %s", (image, digest))
     return row[0] if row else None

@@ -107,6 +107,13 @@ async def lock(db: Queryable, name: str) -> int | None:
     return row[0] if row else None
 
 
+async def hold(db: Queryable, repo: Repo) -> bool:
+    """Whether it is as it was; then it stays so until the transaction ends."""
+    return bool(
+        await db.query("SELECT id FROM repos WHERE id = %s AND updated_at = %s FOR SHARE", (repo.id, repo.updated_at))
+    )
+
+
 async def is_empty(db: Queryable, repo_id: int) -> bool:
     """Whether it holds no manifest, no blob and no upload."""
     row = await db.one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from artifactapi.metadata import audit
 from artifactapi.metadata import blobs as blob_rows
@@ -15,7 +16,7 @@ from artifactapi.metadata.lookups import Lookups
 from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown
+from artifactapi.oci.errors import Denied, DigestInvalid, ManifestBlobUnknown, OciError
 from artifactapi.oci.globs import matches
 from artifactapi.oci.manifest import Manifest, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
@@ -27,7 +28,9 @@ from artifactapi.threads import Threads
 SMALL = 64 * 1024
 """Bytes of a manifest that are parsed on the reactor; more go to a thread."""
 MOST_FETCHED = 100
-"""Blobs of one manifest that upstreams are asked for when it is pushed."""
+"""Blobs, and manifests, of one manifest that upstreams are asked for when it is pushed."""
+DEEPEST = 2
+"""Levels of manifests below an index that are fetched with it."""
 
 
 class Manifests:
@@ -49,7 +52,7 @@ class Manifests:
             if self._elsewhere is None or repo.repo_type == "local":
                 raise absent.manifest(reference)
             stored = await self._elsewhere.manifest(repo, name, reference, stored, may)
-        if self._elsewhere is not None and stored.source == "hit":
+        if self._elsewhere is not None and stored.source in ("hit", "stale"):
             self._elsewhere.uses.add(name, stored.digest)
         return stored
 
@@ -65,19 +68,50 @@ class Manifests:
     ) -> tuple[Digest, Manifest]:
         """Store it under its digest, and let `tags` and a `reference` that is one stand for it; 7a and 7b.
 
-        `others`: images that its client sees as this one. Blobs that only they have, or their upstreams, are linked:
-        it was told that they are there.
+        `others`: images that its client sees as this one. Blobs and manifests that only they have, or their upstreams,
+        are taken from there: it was told that they are there.
 
         Raises ManifestInvalid, ManifestBlobUnknown, DigestInvalid, NameUnknown, Denied for an immutable tag.
         """
-        if len(content) <= SMALL:
-            digest, manifest = check(content, content_type, reference)
-        else:
-            digest, manifest = await self._threads.run(check, content, content_type, reference)
-        if others and self._elsewhere is not None:
-            for missing in (await blob_rows.missing(self._database, name, blobs_of(manifest)))[:MOST_FETCHED]:
-                await self._elsewhere.virtual.fetch(others, missing)
+        digest, manifest = await self._checked(content, content_type, reference)
+        if others:
+            await self._fetch(name, manifest, by, others, DEEPEST)
         names = sorted({str(tag) for tag in (*tags, *([reference] if isinstance(reference, Tag) else []))})
+        await self._keep(name, content, (digest, manifest), names, by, others)
+        return digest, manifest
+
+    async def _checked(
+        self, content: bytes, content_type: str | None, reference: Digest | Tag
+    ) -> tuple[Digest, Manifest]:
+        if len(content) <= SMALL:
+            return check(content, content_type, reference)
+        return await self._threads.run(check, content, content_type, reference)
+
+    async def _fetch(
+        self, name: ImageName, manifest: Manifest, by: By, others: Sequence[ImageName], levels: int
+    ) -> None:
+        """Have here what it names, as far as one of `others` has it."""
+        if self._elsewhere is None:
+            return
+        for blob in (await blob_rows.missing(self._database, name, blobs_of(manifest)))[:MOST_FETCHED]:
+            await self._elsewhere.virtual.fetch(others, blob)
+        for child in (await rows.missing(self._database, name, children_of(manifest)))[:MOST_FETCHED] if levels else ():
+            with suppress(OciError):
+                found = await self._elsewhere.virtual.find(others, child)
+                checked = await self._checked(found.content, found.media_type, child)
+                await self._fetch(name, checked[1], by, others, levels - 1)
+                await self._keep(name, found.content, checked, [], by, others)
+
+    async def _keep(
+        self,
+        name: ImageName,
+        content: bytes,
+        checked: tuple[Digest, Manifest],
+        names: list[str],
+        by: By,
+        others: Sequence[ImageName],
+    ) -> None:
+        digest, manifest = checked
 
         async def work(transaction: Transaction) -> None:
             image = await rows.image_id(transaction, name)
@@ -94,7 +128,6 @@ class Manifests:
             await audit.record(transaction, by, *pushed, *moved)
 
         await self._database.transaction(work)
-        return digest, manifest
 
     async def delete(self, name: ImageName, reference: Digest | Tag, by: By = SYSTEM) -> None:
         """A tag: the tag alone. A digest: the manifest and its tags. End-point 9.
@@ -178,9 +211,14 @@ def blobs_of(manifest: Manifest) -> list[Digest]:
     return sorted({r.digest for r in manifest.references if r.kind != "manifest"}, key=str)
 
 
+def children_of(manifest: Manifest) -> list[Digest]:
+    """The manifests that it names, each once, by digest."""
+    return sorted({r.digest for r in manifest.references if r.kind == "manifest"}, key=str)
+
+
 async def require_references(transaction: Transaction, image: int, manifest: Manifest) -> None:
     """All that it names is linked to the image, and stays so until the transaction ends. Raises ManifestBlobUnknown."""
-    children = sorted({str(r.digest) for r in manifest.references if r.kind == "manifest"})
+    children = list(map(str, children_of(manifest)))
     blobs = list(map(str, blobs_of(manifest)))
     present = await rows.lock_present(transaction, image, children) if children else set()
     if blobs:

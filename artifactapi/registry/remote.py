@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from artifactapi.metadata import cached
 from artifactapi.metadata import manifests as rows
+from artifactapi.metadata import repos as repo_rows
 from artifactapi.metadata import tags as tag_rows
 from artifactapi.metadata.blobs import Blob
 from artifactapi.metadata.database import Database, Transaction
@@ -28,11 +29,11 @@ from artifactapi.registry.upstreams import Upstreams
 from artifactapi.shield import Shared
 from artifactapi.threads import Threads
 from artifactapi.upstream import upstream
-from artifactapi.upstream.errors import Broken, Limited, NotThere, UpstreamError
+from artifactapi.upstream.errors import Broken, Denied, Limited, NotThere, UpstreamError
 
 PATIENCE = 5.0
 """Seconds that an upstream may take while there is an old answer; what it says later counts from then on."""
-Question = tuple[str, ImageName, str]
+Question = tuple[Source, ImageName, str]
 
 
 class Remote:
@@ -51,11 +52,10 @@ class Remote:
 
         Raises ManifestUnknown, Denied, TooManyRequests, BadGateway, GatewayTimeout.
         """
-        source, question = await self._upstreams.of(repo), ("manifest", name, str(reference))
+        source = await self._upstreams.of(repo)
         if not source.settings.takes(name, tag_of(reference)):
             raise absent.manifest(reference)
-        work = lambda: self._fetching.run(question, lambda: self._fetch(source, name, reference, known))  # noqa: E731
-        asking = Deferred.fromCoroutine(source.once(question, work))
+        asking = Deferred.fromCoroutine(self._once(source, name, reference, known))
         if known is not None and is_recent(known, source):
             asking.addTimeout(PATIENCE, self._reactor, too_slow)
         try:
@@ -71,23 +71,33 @@ class Remote:
                 raise absent.manifest(reference) from None
             raise told(error) from None
 
+    async def _once(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
+        question = (source, name, str(reference))
+        work = lambda: self._fetching.run(question, lambda: self._fetch(source, name, reference, known))  # noqa: E731
+        return await source.once(("manifest", name, str(reference)), work, None if known is None else known.age)
+
     async def blob(self, repo: Repo, name: ImageName, digest: Digest, fetch: bool = True) -> Blob:
         """The blob on its way here; where it is not to be fetched, what the upstream says of it.
 
         Raises BlobUnknown, and what `manifest` does.
         """
-        source, question = await self._upstreams.of(repo), ("blob", name, str(digest))
+        source = await self._upstreams.of(repo)
         if not source.settings.takes(name, None):
             raise absent.blob(digest)
         try:
-            return await source.once(question, lambda: self._blob(source, name, digest, fetch))
+            return await self._blob(source, name, digest, fetch)
         except UpstreamError as error:
             raise (absent.blob(digest) if is_unknown(error) else told(error)) from None
 
     async def _blob(self, source: Source, name: ImageName, digest: Digest, fetch: bool) -> Blob:
-        if not fetch and (described := await self._described(source, name, digest)) is not None:
-            return described
-        found = await self._fills.get(source, name, digest)
+        question = ("blob", name, str(digest))
+        if not fetch:
+            source.recall(question)
+            # What HEAD is refused may be had by GET: some sign the address that they send us to for GET alone.
+            head = ("head", name, str(digest))
+            if described := await source.once(head, lambda: self._described(source, name, digest)):
+                return described
+        found = await source.once(question, lambda: self._fills.get(source, name, digest))
         return found if isinstance(found, Blob) else coming(digest, found.size, found)
 
     async def _described(self, source: Source, name: ImageName, digest: Digest) -> Blob | None:
@@ -96,7 +106,7 @@ class Remote:
         if self._fills.running(source, name, digest) is None:
             with refusals():
                 size = await source.ask(lambda: source.upstream.size(name.image, digest))
-        return None if size is None else coming(digest, size)
+        return coming(digest, size) if size else None  # many mean the body of their answer with 0
 
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is None or isinstance(reference, Digest):
@@ -107,21 +117,26 @@ class Remote:
             etag = f'"{known.digest}"'  # as most registries write it
             found = await source.ask(lambda: source.upstream.manifest(name.image, reference, etag))
         if found is not None:
-            return await self._keep(name, reference, found)
+            return await self._keep(source, name, reference, found)
         assert known is not None and isinstance(reference, Tag)  # noqa: PT018
-        await cached.confirm(self._database, name, reference, known.digest)
+        await cached.confirm(self._database, source.repo, name, reference, known.digest)
         return replace(known, source="hit", age=0.0, fresh=True)
 
     async def _digest(self, source: Source, name: ImageName, tag: Tag) -> str:
-        """What the upstream says that the tag stands for now; empty if it does not say it without the manifest."""
-        with refusals():
+        """What the upstream says that the tag stands for now; empty if it does not say it without the manifest.
+
+        That it is not there, or denied, is believed of GET alone.
+        """
+        with refusals(), suppress(NotThere, Denied):
             return str(await source.ask(lambda: source.upstream.digest(name.image, tag)) or "")
         return ""
 
-    async def _keep(self, name: ImageName, reference: Digest | Tag, found: upstream.Manifest) -> Stored:
+    async def _keep(self, source: Source, name: ImageName, reference: Digest | Tag, found: upstream.Manifest) -> Stored:
         digest, manifest = await self._threads.run(checked, reference, found)
 
         async def work(transaction: Transaction) -> None:
+            if not await repo_rows.hold(transaction, source.repo):
+                return  # another upstream has to say what belongs to the name
             image = await rows.image_id(transaction, name, "remote")
             if image is None:
                 raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})

@@ -10,6 +10,7 @@ from typing import Any
 
 from artifactapi.metadata import cached
 from artifactapi.metadata import manifests as rows
+from artifactapi.metadata import repos as repo_rows
 from artifactapi.metadata import tags as tag_rows
 from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.repos import Repo
@@ -37,7 +38,7 @@ class RemoteLists:
         self._threads = threads
         self._upstreams = upstreams
         self._remote = remote
-        self._asking: Shared[ImageName, list[str]] = Shared()
+        self._asking: Shared[tuple[Source, ImageName], list[str]] = Shared()
 
     async def tags(self, repo: Repo, name: ImageName, page: Page) -> Listing:
         """A page of the upstream's tags; of those that are cached, if it does not answer."""
@@ -82,7 +83,7 @@ class RemoteLists:
         if found is None:
             await self._refresh(repo, name, fallback(subject))
         else:
-            await self._keep(name, subject, found)
+            await self._keep(source, name, subject, found)
         return found or [], "miss"
 
     async def _all_tags(self, source: Source, name: ImageName) -> list[str]:
@@ -92,7 +93,7 @@ class RemoteLists:
             source.tags.put(name, names, source.settings.tag_ttl)
             return names
 
-        return await self._asking.run(name, ask)
+        return await self._asking.run((source, name), ask)
 
     async def _referrers(self, source: Source, name: ImageName, subject: Digest, were_any: bool) -> Descriptors | None:
         """Raises NotThere if there are none, and none were known."""
@@ -107,9 +108,10 @@ class RemoteLists:
             with suppress(OciError):
                 await self._remote.manifest(repo, name, tag, known)
 
-    async def _keep(self, name: ImageName, subject: Digest, found: Descriptors) -> None:
+    async def _keep(self, source: Source, name: ImageName, subject: Digest, found: Descriptors) -> None:
         async def work(transaction: Transaction) -> None:
-            image = await rows.image_id(transaction, name, "remote")
+            held = await repo_rows.hold(transaction, source.repo)
+            image = await rows.image_id(transaction, name, "remote") if held else None
             if image is not None:
                 await cached.keep_referrers(transaction, image, subject, found)
 

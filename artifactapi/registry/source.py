@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from math import ceil
+from math import ceil, inf
 from typing import Any, TypeVar
 
 from twisted.logger import Logger
@@ -34,19 +34,21 @@ class Misses:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._failed: dict[Hashable, tuple[float, UpstreamError]] = {}
+        self._failed: dict[Hashable, tuple[float, float, UpstreamError]] = {}
 
-    def check(self, question: Hashable) -> None:
-        """Raises what it failed with lately."""
-        until, error = self._failed.get(question, (0.0, None))
-        if error is not None and until > self._reactor.seconds():
-            raise error
+    def check(self, question: Hashable, age: float = inf) -> None:
+        """Raises what it failed with lately, if that is less than `age` seconds ago."""
+        if (known := self._failed.get(question)) is not None:
+            since, until, error = known
+            if self._reactor.seconds() < min(until, since + age):
+                raise error
 
     def add(self, question: Hashable, error: UpstreamError, seconds: float) -> None:
         """It has failed with that, which counts so long."""
         if len(self._failed) >= MOST_MISSES:
             self._failed.clear()
-        self._failed[question] = self._reactor.seconds() + seconds, error
+        now = self._reactor.seconds()
+        self._failed[question] = now, now + seconds, error
 
 
 class TagLists:
@@ -102,9 +104,14 @@ class Source:
         self._until = 0.0
         self._refusals: set[str] = set()
 
-    async def once(self, question: Hashable, asking: Callable[[], Awaitable[T]]) -> T:
-        """The answer. Raises what the same question failed with lately, if that may be believed for a while."""
+    def recall(self, question: Hashable) -> None:
+        """Raises what `once` has failed with lately."""
         self._misses.check(question)
+
+    async def once(self, question: Hashable, asking: Callable[[], Awaitable[T]], age: float | None = None) -> T:
+        """The answer. Raises what the same question failed with lately, if that may be believed for a while, and if
+        nobody has had an answer since, which is `age` seconds old."""
+        self._misses.check(question, inf if age is None else age)
         try:
             return await asking()
         except UpstreamError as error:
@@ -114,17 +121,18 @@ class Source:
 
     async def ask(self, asking: Callable[[], Awaitable[T]]) -> T:
         """What it answers. Raises what it failed with lately: whoever asks again at once makes it no better."""
-        left = self._until - self._reactor.seconds()
+        before, left = self._error, self._until - self._reactor.seconds()
         if self.fault is not None:
             raise self.fault
-        if self._error is not None and left > 0:
-            raise Limited(ceil(left)) if isinstance(self._error, Limited) else self._error
+        if before is not None and left > 0:
+            raise Limited(ceil(left)) if isinstance(before, Limited) else before
         try:
             answer = await asking()
         except UpstreamError as error:
             self._failed(error)
             raise
-        self._error = None
+        if self._error is before:  # else it has failed since with something that was asked later
+            self._error = None
         return answer
 
     def _lasts(self, error: UpstreamError) -> float:

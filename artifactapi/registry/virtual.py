@@ -57,21 +57,24 @@ class Virtual:
 
     async def manifest(self, repo: Repo, name: ImageName, reference: Digest | Tag, may: May) -> Stored:
         """A tag's at the first member that has it; a digest's wherever it is. Raises ManifestUnknown."""
-        error = absent.manifest(reference)
         if isinstance(reference, Digest):
-            places = await self._nearest(members(repo, name), reference, may)
-            return await anywhere(places, lambda at: self._manifests.get(at, reference, nobody), error)
+            return await self._find(members(repo, name), reference, may)
         for at in await self._claimed(repo, name, may):
             try:
                 return await self._manifests.get(at, reference, nobody)
             except ABSENT:
                 continue  # any other error ends it: the next member's tag may stand for something else
-        raise error
+        raise absent.manifest(reference)
 
     async def blob(self, repo: Repo, name: ImageName, digest: Digest, may: May, fetch: bool) -> Blob:
         """The blob, wherever it is. Raises BlobUnknown."""
         places = await self._nearest(members(repo, name), digest, may)
         return await self._at(places, digest, fetch)
+
+    async def find(self, places: Sequence[ImageName], digest: Digest) -> Stored:
+        """The manifest, if one of these images has it, or its upstream. Raises ManifestUnknown, and what an upstream
+        fails with."""
+        return await self._find(places, digest, anyone)
 
     async def fetch(self, places: Sequence[ImageName], digest: Digest) -> None:
         """Have the blob here, if one of these images has it, or its upstream."""
@@ -103,6 +106,10 @@ class Virtual:
                 for entry in page.descriptors:
                     found.setdefault(entry["digest"], entry)
         return list(found.values()), furthest(sources)
+
+    async def _find(self, names: Sequence[ImageName], digest: Digest, may: May) -> Stored:
+        places = await self._nearest(names, digest, may)
+        return await anywhere(places, lambda at: self._manifests.get(at, digest, nobody), absent.manifest(digest))
 
     async def _at(self, places: Sequence[ImageName], digest: Digest, fetch: bool = True) -> Blob:
         return await anywhere(places, lambda at: self._blobs.find(at, digest, nobody, fetch), absent.blob(digest))

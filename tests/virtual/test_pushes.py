@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from tests.client import Client, digest_of
+from tests.client import OCI_INDEX, OCI_MANIFEST, Client, digest_of
 from tests.daemon import eventually
 from tests.virtual.admin import Admin
 from tests.virtual.upstream import Upstream
@@ -184,3 +186,15 @@ async def test_a_manifest_that_an_upstream_does_not_let_us_see(pushing: Client, 
         path = f"/v2/{NAME}/manifests/{reference}"
         assert (await pushing.request("HEAD", path)).status == 404
         assert (await pushing.get(path)).status == {401: 403, 500: 502}.get(status, status)
+
+
+async def test_children_that_an_upstream_has(pushing: Client, upstream: Upstream):
+    """HEAD may have told the client of a manifest that only an upstream has: so the index that names it is taken."""
+    child = upstream.add_image("library/app", "v1", layer=b"base")
+    assert await has(pushing, f"virtual/library/app/manifests/{child}")
+    entry = {"mediaType": OCI_MANIFEST, "digest": child, "size": 1}
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    put = await pushing.put_manifest("virtual/library/app", "mine", index, OCI_INDEX)
+    assert put.status == 201, put.body
+    for path in (f"manifests/{child}", f"blobs/{digest_of(b'base')}"):
+        assert await has(pushing, f"team/library/app/{path}")
