@@ -54,7 +54,7 @@ async def begin(db: Queryable, name: ImageName, digest: Digest, taken: UUID, int
 
 async def size(db: Queryable, name: ImageName, digest: Digest) -> int | None:
     """How many bytes the one has that is being fetched; None if nobody knows, or fetches it."""
-    row = await db.one(f"SELECT size FROM fills WHERE {MINE}", _key(name, digest))
+    row = await db.one(f"SELECT size FROM fills WHERE {MINE} AND lease_until >= now()", _key(name, digest))
     return row[0] if row else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from artifactapi.registry import absent
 from artifactapi.registry.arriving import Arriving, begin
 from artifactapi.registry.fill import Buffered, Fill
 from artifactapi.registry.intake import ClientGone
+from artifactapi.registry.room import Room
 from artifactapi.registry.source import Source, told
 from artifactapi.registry.uploads import Uploads
 from artifactapi.shield import Shared, detached
@@ -49,7 +51,8 @@ LOOK = 0.3
 """Seconds between two looks at what another replica fetches."""
 STOP_SECONDS = 10.0
 MOST = 100
-"""Blobs that one process fetches at once; more wait, since whoever asks for one need not stay to read it."""
+"""Blobs of a repo that one process fetches at once; more wait, since whoever asks for one need not stay to read it.
+Others' do not: an upstream that hangs holds up nobody but its own, nor one that is fetched from through us."""
 Running = tuple[int, ImageName, Digest]
 """The id of a repo, since another one may have had its name, and what is fetched."""
 log = Logger()
@@ -76,7 +79,7 @@ class Fills:
         self._running: dict[Running, Fill] = {}
         self._arriving: set[Arriving] = set()
         self._starting: Shared[Running, Fill | Blob] = Shared()
-        self._fetching = 0
+        self._rooms: defaultdict[int, Room] = defaultdict(lambda: Room(MOST))
         self._stopped = False
 
     async def get(self, source: Source, name: ImageName, digest: Digest) -> Fill | Blob:
@@ -95,23 +98,43 @@ class Fills:
         deadline = self._reactor.seconds() + STOP_SECONDS
         for arriving in list(self._arriving):
             arriving.stop()
+        for room in self._rooms.values():
+            room.open()
         while self._arriving and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, 0.05)
 
     async def _begin(self, source: Source, key: Key) -> Fill | Blob:
         await self._link(source, key)
+        room = self._rooms[source.repo.id]
         while not self._stopped:
-            session, blob = await self._turn(self._database, key)
-            if blob is not None:
-                return blob
-            if session is not None and self._fetching < MOST:
-                return await self._lead(source, key, session)
-            if session is not None:  # another replica may have room
-                await self._let_go(key, session)
-            elif size := await rows.size(self._database, *key):
-                return self._filled((source.repo.id, *key), size, lambda fill: self._follow(source, key, fill))
+            found = await self._there(source, key) if room.is_full else None
+            found = found or await self._in(room, source, key) or await self._there(source, key)
+            if found is not None:
+                return found
             await deferLater(self._reactor, LOOK)
         raise Unavailable("the registry is stopping")
+
+    async def _there(self, source: Source, key: Key) -> Fill | Blob | None:
+        """What needs no room: the blob that is here, or that another replica fetches."""
+        if blob := await blob_rows.find(self._database, *key):
+            return blob
+        if size := await rows.size(self._database, *key):
+            return self._filled((source.repo.id, *key), size, lambda fill: self._follow(source, key, fill))
+        return None
+
+    async def _in(self, room: Room, source: Source, key: Key) -> Fill | Blob | None:
+        """The blob on its way, if it is our turn to fetch it; or when it is there."""
+        await room.enter()
+        begun = None
+        try:
+            if self._stopped:
+                return None
+            session, blob = await self._turn(self._database, key)
+            begun = None if session is None else await self._start(source, key, session)
+        finally:
+            if begun is None:
+                room.leave()
+        return blob if begun is None else await self._lead(source, key, begun, room)
 
     async def _link(self, source: Source, key: Key) -> None:
         """Share it with another image of the repo that has it, if the upstream says that this one has it too."""
@@ -132,16 +155,22 @@ class Fills:
         blob = await blob_rows.find(db, name, digest)
         if blob is not None and session is not None:
             await self._release(key, session)
+            session = None
         elif blob is None and session is None and await repo_rows.find(db, name.repo) is None:
             raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
         return session, blob
 
-    async def _lead(self, source: Source, key: Key, session: UUID) -> Fill | Blob:
-        begun = await self._start(source, key, session)
+    async def _lead(self, source: Source, key: Key, begun: Begun, room: Room) -> Fill | Blob:
+        async def run(fill: Fill | None) -> Blob:
+            try:
+                return await self._run(source, key, begun, fill)
+            finally:
+                room.leave()
+
         size = begun.download.length
         if not size:  # unknown before it is here, or nothing, which is whole at once
-            return await self._run(source, key, begun, None)
-        return self._filled((source.repo.id, *key), size, lambda fill: self._run(source, key, begun, fill))
+            return await run(None)
+        return self._filled((source.repo.id, *key), size, run)
 
     async def _follow(self, source: Source, key: Key, fill: Fill) -> Blob:
         """When another replica has fetched it. If that one is not heard of any more, we go on."""
@@ -157,14 +186,6 @@ class Fills:
 
     async def _start(self, source: Source, key: Key, session: UUID) -> Begun:
         """Go on in that session, or begin a new one if it is not there: `_run` follows. Raises UpstreamError."""
-        self._fetching += 1
-        try:
-            return await self._begun(source, key, session)
-        except BaseException:
-            self._fetching -= 1
-            raise
-
-    async def _begun(self, source: Source, key: Key, session: UUID) -> Begun:
         offset = None
         try:
             with self._heard_of(key, session):
@@ -230,7 +251,6 @@ class Fills:
         finally:
             arriving.close()
             self._arriving.discard(arriving)
-            self._fetching -= 1
         blob = await blob_rows.find(Patient(self._database), *key)
         if blob is None:
             raise BadGateway("the blob was deleted as soon as it was here")

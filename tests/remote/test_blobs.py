@@ -120,8 +120,8 @@ async def test_many(client: Client, remote, shelf: Shelf):
     assert shelf.asked(digest) == ["GET"]
 
 
-async def test_too_many(client: Client, remote, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
-    """So many are fetched at once; another one waits until one has ended, however it did."""
+async def test_too_many(client: Client, remote, shelf: Shelf, rows, monkeypatch: pytest.MonkeyPatch):
+    """So many are fetched at once; another one waits until one has ended, however it did, and takes no lease."""
     monkeypatch.setattr(fills, "MOST", 2)
     go_on = Event()
     first = shelf.blob(SMALL, held(go_on, answer(200, b"wrong")))
@@ -131,8 +131,45 @@ async def test_too_many(client: Client, remote, shelf: Shelf, monkeypatch: pytes
     await until(lambda: len(shelf.asked("/blobs/")) == 2)
     await client.get("/v2/")  # which was asked later, and is answered
     assert len(shelf.asked("/blobs/")) == 2
+    assert rows("SELECT count(*) FROM fills") == [(2,)]
     go_on.set()
     assert sorted([(await one).status for one in pulls]) == [200, 200, 200, 502]
+
+
+async def test_too_many_here(client: Client, remote, shelf: Shelf, rows, monkeypatch: pytest.MonkeyPatch):
+    """What another replica fetches is followed, however many are fetched here."""
+    monkeypatch.setattr(fills, "MOST", 1)
+    monkeypatch.setattr("artifactapi.registry.fill.PATIENCE", 0.05)
+    go_on = Event()
+    slow, elsewhere = shelf.blob(SMALL, held(go_on, answer(200, SMALL))), shelf.blob()
+    await remote()
+    rows(FETCHED.format(elsewhere, 86400, len(LAYER)))
+    waiting = Deferred.fromCoroutine(get(client, slow))
+    await until(lambda: shelf.asked(slow))
+    with client.connect() as connection:
+        received = await deferToThread(asked, connection, BLOB + elsewhere)
+        assert (received.startswith(b"HTTP/1.1 200 "), waiting.called) == (True, False)
+        rows("UPDATE fills SET lease_until = now() WHERE size IS NOT NULL RETURNING 1")
+        assert (await deferToThread(ended, received, connection)).body == LAYER
+    go_on.set()
+    right(await waiting, SMALL, "miss")
+
+
+async def test_too_many_of_another_repo(client: Client, remote, shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+    """An upstream that hangs holds up what is fetched from it, and from no other one."""
+    monkeypatch.setattr(fills, "MOST", 1)
+    go_on = Event()
+    slow, quick = shelf.blob(SMALL, held(go_on, answer(200, SMALL))), shelf.blob(LAYER)
+    await remote()
+    await remote("another")
+    waiting = Deferred.fromCoroutine(get(client, slow))
+    await until(lambda: shelf.asked(slow))
+    try:
+        found = await deferToThread(pull, client, f"/v2/another/{APP}/blobs/{quick}")
+        assert (found.body, waiting.called) == (LAYER, False)
+    finally:
+        go_on.set()
+        await waiting
 
 
 async def test_a_range(client: Client, remote, shelf: Shelf):
