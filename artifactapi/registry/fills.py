@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -188,7 +188,7 @@ class Fills:
         """Go on in that session, or begin a new one if it is not there: `_run` follows. Raises UpstreamError."""
         offset = None
         try:
-            with self._heard_of(key, session):
+            async with self._heard_of(key, session):
                 offset = await self._offset(key, session)
                 download = await source.ask(lambda: begin(source, key, offset or 0))
         except BaseException:
@@ -246,8 +246,7 @@ class Fills:
         if fill is not None:
             fill.skip(begun.offset)
         try:
-            with self._heard_of(key, begun.session, arriving):
-                await self._keep(key, begun.session, arriving, begun.offset)
+            await self._keep(key, begun.session, arriving, begun.offset)
         finally:
             arriving.close()
             self._arriving.discard(arriving)
@@ -259,7 +258,8 @@ class Fills:
     async def _keep(self, key: Key, session: UUID, arriving: Arriving, offset: int) -> None:
         """Fetch it, and let go of it, so that whoever wants it next need not wait until we are taken for dead."""
         try:
-            await self._uploads.finish(key[0], session, key[1], arriving, offset)
+            async with self._heard_of(key, session, arriving):
+                await self._uploads.finish(key[0], session, key[1], arriving, offset)
         except DigestInvalid:
             await self._release(key, session)
             raise Broken("malformed", "the blob does not have its digest") from None
@@ -279,8 +279,8 @@ class Fills:
             raise
         await self._release(key, session)
 
-    @contextmanager
-    def _heard_of(self, key: Key, session: UUID, arriving: Arriving | None = None) -> Iterator[None]:
+    @asynccontextmanager
+    async def _heard_of(self, key: Key, session: UUID, arriving: Arriving | None = None) -> AsyncIterator[None]:
         """Renew the lease meanwhile. When there is none any more, what is arriving ends."""
 
         async def renew() -> None:
@@ -289,11 +289,12 @@ class Fills:
 
         beat = LoopingCall(lambda: Deferred.fromCoroutine(renew()))
         beat.clock = self._reactor
-        beat.start(HEARTBEAT, now=False)
+        ended = beat.start(HEARTBEAT, now=False)
         try:
             yield
         finally:
             beat.stop()
+            await ended  # a lease that is let go of then is not renewed any more
 
     async def _renew(self, key: Key, session: UUID, seconds: float = LEASE) -> bool:
         """False if the repo is gone, or nobody fetches into that session any more."""
