@@ -121,19 +121,16 @@ class Source:
 
     async def ask(self, asking: Callable[[], Awaitable[T]]) -> T:
         """What it answers. Raises what it failed with lately: whoever asks again at once makes it no better."""
-        before, left = self._error, self._until - self._reactor.seconds()
+        left = self._until - self._reactor.seconds()
         if self.fault is not None:
             raise self.fault
-        if before is not None and left > 0:
-            raise Limited(ceil(left)) if isinstance(before, Limited) else before
+        if self._error is not None and left > 0:
+            raise Limited(ceil(left)) if isinstance(self._error, Limited) else self._error
         try:
-            answer = await asking()
+            return await asking()
         except UpstreamError as error:
             self._failed(error)
             raise
-        if self._error is before:  # else it has failed since with something that was asked later
-            self._error = None
-        return answer
 
     def _lasts(self, error: UpstreamError) -> float:
         """How many seconds the same question need not be asked again."""
