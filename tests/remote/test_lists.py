@@ -42,7 +42,10 @@ async def test_pages(client: Client, remote, shelf: Shelf):
     assert first.json == {"name": f"hub/{APP}", "tags": ["a", "b"]}
     target = first.headers["Link"].partition(">")[0].removeprefix("<")
     assert target.startswith("/v2/hub/")
-    assert (await client.get(target)).json["tags"] == ["c"]
+    second = await client.get(target)
+    assert second.json["tags"] == ["c"]
+    assert [page.headers["X-Artifact-Source"] for page in (first, second)] == ["miss", "hit"]
+    assert len(shelf.asked("tags/list")) == 1
 
 
 async def test_no_image(client: Client, remote, shelf: Shelf):
@@ -163,3 +166,11 @@ async def test_the_fallback_tag(client: Client, remote, shelf: Shelf, later):
     assert await listed(client) == [entry(3)["digest"]]
     shelf.scripted.on("", answer(503))
     assert await listed(client) == [entry(3)["digest"]]
+
+
+async def test_the_fallback_tag_of_an_api_that_fails(client: Client, remote, shelf: Shelf):
+    """An upstream whose API fails may have the tag nevertheless."""
+    shelf.scripted.on("referrers", answer(500))
+    shelf.manifest(json.dumps(index(entry(2))).encode(), SUBJECT.replace(":", "-"), OCI_INDEX)
+    await remote()
+    assert await listed(client) == [entry(2)["digest"]]

@@ -171,6 +171,7 @@ async def test_moved(client: Client, remote, shelf: Shelf, later):
         image(2),
     )
     assert (await client.get(f"/v2/hub/{APP}/manifests/{old}")).body == image(1)
+    assert source(await client.get(V1)) == (200, "hit")
     assert shelf.asked("/manifests/v1") == ["GET", "HEAD", "GET"]
 
 
@@ -236,8 +237,9 @@ async def test_too_many_requests(client: Client, remote, shelf: Shelf):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_denied(client: Client, remote, shelf: Shelf, status: int):
-    """What the upstream does not let us have is denied, not unknown, and is not asked for again for a while."""
+async def test_denied(client: Client, remote, shelf: Shelf, later, status: int):
+    """What the upstream does not let us have is denied, not unknown, and is not asked for again for a while; what it
+    let us have before is not served instead."""
     await remote()
     shelf.tag("v1", answer(status))
     for _ in range(2):
@@ -247,6 +249,9 @@ async def test_denied(client: Client, remote, shelf: Shelf, status: int):
     shelf.manifest(image())
     await remote(negative_ttl=0)
     assert source(await client.get(V1)) == (200, "miss")
+    later(301)
+    shelf.tag("v1", answer(status))
+    assert (await client.get(V1)).code == "DENIED"
 
 
 async def test_unknown(client: Client, remote, shelf: Shelf):
@@ -348,6 +353,41 @@ async def test_a_slow_upstream(client: Client, remote, shelf: Shelf, later, monk
         assert source(answered) == (200, "stale")
     assert (answered.status, answered.headers["Docker-Content-Digest"]) == (200, digest)
     assert shelf.asked("/manifests/v1") == ["GET", "HEAD", "GET"]
+
+
+async def test_a_slow_upstream_of_what_is_too_old(client: Client, remote, shelf: Shelf, later, monkeypatch):
+    """Where there is no old answer that may be served, the upstream has all its time."""
+    from twisted.internet import reactor
+
+    monkeypatch.setattr("artifactapi.registry.remote.PATIENCE", 0.05)
+    go_on = Event()
+    shelf.manifest(image(1))
+    await remote(max_stale=0)
+    await client.get(V1)
+    shelf.manifest(image(2))
+    shelf.scripted.on("HEAD .*/manifests/v1$", held(go_on, answer(405)))
+    later(301)
+    asking = client.get(V1)
+    await until(lambda: "HEAD" in shelf.asked("/manifests/v1"))
+    await deferLater(reactor, 0.2)
+    go_on.set()
+    assert (await asking).body == image(2)
+
+
+async def test_a_repo_that_is_deleted(client: Client, remote, shelf: Shelf, rows):
+    """What comes for a repo that was deleted meanwhile is no failure, and is not kept."""
+    go_on = Event()
+    shelf.tag("v1", held(go_on, answer(200, image(), content_type=OCI_MANIFEST)))
+    entry = {"mediaType": OCI_MANIFEST, "digest": digest_of(image(1)), "size": len(image(1))}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+    shelf.scripted.on("referrers", held(go_on, answer(200, json.dumps(index).encode(), content_type=OCI_INDEX)))
+    await remote()
+    asking = [client.get(V1), client.get(f"/v2/hub/{APP}/referrers/{digest_of(image())}")]
+    await until(lambda: len(shelf.scripted.seen) == 2)
+    assert (await client.request("DELETE", "/api/v1/repos/hub?force=true")).status == 204
+    go_on.set()
+    assert {(await one).status for one in asking} <= {200, 404}
+    assert rows("SELECT count(*) FROM manifests") == [(0,)]
 
 
 async def test_one_request_for_many(client: Client, service: Artifactapi, remote, shelf: Shelf):

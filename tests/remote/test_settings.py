@@ -205,6 +205,8 @@ async def test_allowed(client: Client, remote, shelf: Shelf):
         "/v2/hub/team/secret/tags/list",
     ):
         assert (await client.get(path)).status == 404, path
+    referrers = await client.get(f"/v2/hub/team/secret/referrers/sha256:{'0' * 64}")
+    assert referrers.json["manifests"] == []
     assert len(shelf.scripted.seen) == 1
     shelf.scripted.on("tags/list", answer(200, b'{"tags":["latest","v1"]}'))
     assert (await client.get("/v2/hub/team/app/tags/list")).json["tags"] == ["v1"]

@@ -111,6 +111,13 @@ async def test_parts_that_are_none(scripted: Scripted, upstream: Upstream, heade
     await breaks(upstream.blob("team/app", DIGEST, 4), "malformed", 206)
 
 
+async def test_a_long_part_that_is_none(scripted: Scripted, upstream: Upstream):
+    """Nobody waits for the rest of it."""
+    scripted.on("GET", hanging(head(206, content_length=9, content_range="bytes 3-11/12")))
+    await breaks(upstream.blob("team/app", DIGEST, 4), "malformed", 206)
+    await until(lambda: scripted.exchanges[0].ended.is_set())
+
+
 async def test_a_part_nobody_asked_for(scripted: Scripted, upstream: Upstream):
     """206 answers a Range only."""
     scripted.on("GET", answer(206, b"efg", content_range="bytes 0-2/3"))
@@ -126,11 +133,12 @@ async def test_a_part_of_the_rest(scripted: Scripted, upstream: Upstream):
 
 
 async def test_more_than_a_part(scripted: Scripted, upstream: Upstream):
-    """More bytes than the Content-Range has are no blob."""
-    reply = raw(head(206, transfer_encoding="chunked", content_range="bytes 4-6/7"), b"4\r\nefgh\r\n0\r\n\r\n")
+    """More bytes than the Content-Range has are no blob, and are not waited for."""
+    reply = hanging(head(206, transfer_encoding="chunked", content_range="bytes 4-6/7"), b"4\r\nefgh\r\n")
     scripted.on("GET", reply)
     download = await upstream.blob("team/app", DIGEST, 4)
     await breaks(whole(download), "malformed")
+    await until(lambda: scripted.exchanges[0].ended.is_set())
 
 
 async def test_behind_the_end(scripted: Scripted, upstream: Upstream):

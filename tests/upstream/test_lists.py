@@ -8,6 +8,7 @@ from threading import get_ident
 import pytest
 
 from artifactapi.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from artifactapi.upstream import lists
 from artifactapi.upstream import upstream as upstream_module
 from artifactapi.upstream.errors import Denied, NotThere
 from artifactapi.upstream.lists import MOST_PAGES
@@ -51,6 +52,14 @@ async def test_lists_that_are_none(scripted: Scripted, upstream: Upstream, body:
     """What is no list of tags is the upstream's fault."""
     scripted.on("tags/list", answer(200, body))
     await breaks(upstream.tags("team/app"), "malformed", 200)
+
+
+async def test_pages_that_are_too_much_together(scripted: Scripted, upstream: Upstream, monkeypatch):
+    """The bytes of all pages have a bound."""
+    monkeypatch.setattr(lists, "MOST_BYTES", 100)
+    scripted.on("tags/list", tags("a", link='<?n=1>; rel="next"'))
+    await breaks(upstream.tags("team/app"), "large", 200)
+    assert len(scripted.seen) == 3
 
 
 async def test_no_image(scripted: Scripted, upstream: Upstream):

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from artifactapi.metadata.tags import Listing
@@ -42,6 +42,7 @@ def page_of(names: list[str], hidden: set[str], page: Page) -> Listing:
     return Listing(json.dumps(names), shown[-1] if shown else "", len(behind) > page.count)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=4), st.integers(1, 5))
 def test_merged_pages(members: list[tuple[set[str], set[str]]], count: int):
     """Pages of members, with gaps even, become pages that show every name once, in order, and end."""
@@ -101,6 +102,14 @@ async def test_referrers(client: Client, repos: Admin, upstream: Upstream):
         for count in (1, 2, 100):
             found = await pages(client, f"{path}?n={count}{query}", "manifests")
             assert [entry["digest"] for page in found for entry in page] == wanted
+
+
+async def test_an_upstream_that_is_down(client: Client, repos: Admin, upstream: Upstream):
+    """A list of which a part is missing, and nobody knows which, is none."""
+    await repos.create("down", "remote", upstream="http://127.0.0.1:1")
+    await repos.change("virtual", members=["hub", "down"])
+    upstream.add_image("app", "v1")
+    assert (await client.get("/v2/virtual/app/tags/list")).status == 502
 
 
 async def test_referrers_of_an_upstream(client: Client, repos: Admin, upstream: Upstream):
