@@ -18,7 +18,7 @@ from artifactapi.metadata.database import Database, Transaction
 from artifactapi.metadata.manifests import Stored
 from artifactapi.metadata.repos import Repo
 from artifactapi.oci.digest import Digest, digest_of
-from artifactapi.oci.errors import ManifestInvalid, NameUnknown
+from artifactapi.oci.errors import ManifestInvalid
 from artifactapi.oci.manifest import Manifest, is_no_type, parse_manifest
 from artifactapi.oci.names import ImageName, Tag
 from artifactapi.registry import absent
@@ -138,8 +138,7 @@ class Remote:
             if not await repo_rows.hold(transaction, source.repo):
                 return  # another upstream has to say what belongs to the name
             image = await rows.image_id(transaction, name, "remote")
-            if image is None:
-                raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+            assert image is not None  # the repo is held
             await rows.put(transaction, image, digest, manifest, found.content)
             if isinstance(reference, Tag):
                 await tag_rows.put(transaction, image, [reference.name], digest)

@@ -262,8 +262,11 @@ async def test_what_the_client_has(client: Client, remote, shelf: Shelf, rows):
     assert shelf.asked(digest) == ["HEAD"]
 
 
-async def test_clients_that_hang_up_while_they_wait(client: Client, service: Artifactapi, remote, shelf: Shelf):
+async def test_clients_that_hang_up_while_they_wait(
+    client: Client, service: Artifactapi, remote, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+):
     """Nothing is kept of who came too late for the bytes that have gone by, and does not wait for the end."""
+    monkeypatch.setattr("artifactapi.registry.fill.PATIENCE", 0.05)
     go_on = Event()
     digest = shelf.blob(LAYER, later_the_rest(LAYER, 500_000, go_on))
     await remote()
