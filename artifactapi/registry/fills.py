@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from artifactapi.metadata import blobs as blob_rows
@@ -37,6 +36,7 @@ from artifactapi.registry import absent
 from artifactapi.registry.arriving import Arriving, begin
 from artifactapi.registry.fill import Buffered, Fill
 from artifactapi.registry.intake import ClientGone
+from artifactapi.registry.lease import SECONDS, Lease
 from artifactapi.registry.room import Room
 from artifactapi.registry.source import Source, told
 from artifactapi.registry.uploads import Uploads
@@ -44,9 +44,6 @@ from artifactapi.shield import Shared, detached
 from artifactapi.upstream.download import Download
 from artifactapi.upstream.errors import Broken, NotThere, UpstreamError
 
-LEASE = 20.0
-HEARTBEAT = 5.0
-"""A replica that says nothing for LEASE seconds has died, and another one goes on."""
 LOOK = 0.3
 """Seconds between two looks at what another replica fetches."""
 STOP_SECONDS = 10.0
@@ -60,9 +57,9 @@ log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A fetch whose first bytes are on their way: into which session, of which `offset` bytes are here already."""
+    """A fetch whose first bytes are on their way; `offset` bytes are here already."""
 
-    session: UUID
+    lease: Lease
     download: Download
     offset: int
 
@@ -129,12 +126,12 @@ class Fills:
         try:
             if self._stopped:
                 return None
-            session, blob = await self._turn(self._database, key)
-            begun = None if session is None else await self._start(source, key, session)
+            lease, blob = await self._turn(self._database, key)
+            begun = None if lease is None else await self._start(source, lease)
         finally:
             if begun is None:
                 room.leave()
-        return blob if begun is None else await self._lead(source, key, begun, room)
+        return blob if begun is None else await self._lead(source, begun, room)
 
     async def _link(self, source: Source, key: Key) -> None:
         """Share it with another image of the repo that has it, if the upstream says that this one has it too."""
@@ -147,66 +144,67 @@ class Fills:
             if await source.ask(lambda: source.upstream.size(name.image, digest)) == here:
                 await blob_rows.mount(self._database, name, digest, None, (((name.repo, "*"),),), "remote")
 
-    async def _turn(self, db: Queryable, key: Key) -> tuple[UUID | None, Blob | None]:
-        """The session to fetch into, if it is our turn; the blob, if it is there. Raises NameUnknown."""
+    async def _turn(self, db: Queryable, key: Key) -> tuple[Lease | None, Blob | None]:
+        """The lease, if it is our turn; the blob, if it is there. Raises NameUnknown."""
         name, digest = key
-        session = await rows.take(db, name, digest, uuid4(), LEASE)
+        session = await rows.take(db, name, digest, uuid4(), SECONDS)
+        lease = None if session is None else Lease(self._database, self._reactor, key, session)
         # Asked after taking: whoever fetched it until now may just have ended.
         blob = await blob_rows.find(db, name, digest)
-        if blob is not None and session is not None:
-            await self._release(key, session)
-            session = None
-        elif blob is None and session is None and await repo_rows.find(db, name.repo) is None:
+        if blob is not None and lease is not None:
+            await lease.release()
+            lease = None
+        elif blob is None and lease is None and await repo_rows.find(db, name.repo) is None:
             raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
-        return session, blob
+        return lease, blob
 
-    async def _lead(self, source: Source, key: Key, begun: Begun, room: Room) -> Fill | Blob:
+    async def _lead(self, source: Source, begun: Begun, room: Room) -> Fill | Blob:
         async def run(fill: Fill | None) -> Blob:
             try:
-                return await self._run(source, key, begun, fill)
+                return await self._run(source, begun, fill)
             finally:
                 room.leave()
 
         size = begun.download.length
         if not size:  # unknown before it is here, or nothing, which is whole at once
             return await run(None)
-        return self._filled((source.repo.id, *key), size, run)
+        return self._filled((source.repo.id, *begun.lease.key), size, run)
 
     async def _follow(self, source: Source, key: Key, fill: Fill) -> Blob:
         """When another replica has fetched it. If that one is not heard of any more, we go on."""
         patient = Patient(self._database)  # clients have their headers
         while not self._stopped:
             await deferLater(self._reactor, LOOK)
-            session, blob = await self._turn(patient, key)
+            lease, blob = await self._turn(patient, key)
             if blob is not None:
                 return blob
-            if session is not None:
-                return await self._run(source, key, await self._start(source, key, session), fill)
+            if lease is not None:
+                return await self._run(source, await self._start(source, lease), fill)
         raise Unavailable("the registry is stopping")
 
-    async def _start(self, source: Source, key: Key, session: UUID) -> Begun:
-        """Go on in that session, or begin a new one if it is not there: `_run` follows. Raises UpstreamError."""
+    async def _start(self, source: Source, lease: Lease) -> Begun:
+        """Go on in the lease's session, or begin a new one if it is not there: `_run` follows. Raises UpstreamError."""
         offset = None
         try:
-            async with self._heard_of(key, session):
-                offset = await self._offset(key, session)
-                download = await source.ask(lambda: begin(source, key, offset or 0))
+            async with lease.held():
+                offset = await self._offset(lease)
+                download = await source.ask(lambda: begin(source, lease.key, offset or 0))
         except BaseException:
-            await (self._release if offset is None else self._let_go)(key, session)
+            await (lease.release if offset is None else lease.let_go)()
             raise
         try:
-            into = session if offset is not None else await self._new_session(key)
-            await rows.begin(self._database, *key, session, into, download.length)
+            session = lease.session if offset is not None else await self._new_session(lease.key)
+            await lease.begin(session, download.length)
         except BaseException:
             download.close()
-            await (self._release if offset is None else self._let_go)(key, session)
+            await (lease.release if offset is None else lease.let_go)()
             raise
-        return Begun(into, download, offset or 0)
+        return Begun(lease, download, offset or 0)
 
-    async def _offset(self, key: Key, session: UUID) -> int | None:
+    async def _offset(self, lease: Lease) -> int | None:
         """How much a replica has left in the session that has died, or could not go on; None if there is none."""
         try:
-            return (await self._uploads.status(key[0], session)).offset
+            return (await self._uploads.status(lease.key[0], lease.session)).offset
         except BlobUploadUnknown:
             return None
 
@@ -237,8 +235,9 @@ class Fills:
         finally:
             self._running.pop(key, None)
 
-    async def _run(self, source: Source, key: Key, begun: Begun, fill: Fill | None) -> Blob:
+    async def _run(self, source: Source, begun: Begun, fill: Fill | None) -> Blob:
         """Fetch it, and keep it. Raises UpstreamError, OciError."""
+        key = begun.lease.key
         arriving = Arriving(source, key, begun.download, begun.offset, fill, self._reactor)
         self._arriving.add(arriving)
         if self._stopped:
@@ -246,7 +245,7 @@ class Fills:
         if fill is not None:
             fill.skip(begun.offset)
         try:
-            await self._keep(key, begun.session, arriving, begun.offset)
+            await self._keep(begun.lease, arriving, begun.offset)
         finally:
             arriving.close()
             self._arriving.discard(arriving)
@@ -255,70 +254,36 @@ class Fills:
             raise BadGateway("the blob was deleted as soon as it was here")
         return blob
 
-    async def _keep(self, key: Key, session: UUID, arriving: Arriving, offset: int) -> None:
+    async def _keep(self, lease: Lease, arriving: Arriving, offset: int) -> None:
         """Fetch it, and let go of it, so that whoever wants it next need not wait until we are taken for dead."""
+        name, digest = lease.key
         try:
-            async with self._heard_of(key, session, arriving):
-                await self._uploads.finish(key[0], session, key[1], arriving, offset)
+            async with lease.held(lost=arriving.stop):
+                await self._uploads.finish(name, lease.session, digest, arriving, offset)
         except DigestInvalid:
-            await self._release(key, session)
+            await lease.release()
             raise Broken("malformed", "the blob does not have its digest") from None
         except (UploadConflict, RangeInvalid):  # somebody has taken us for dead, and has the session: or the blob
-            if await blob_rows.find(Patient(self._database), *key) is None:
-                if await self._offset(key, session) is None:  # or nobody has it any more
-                    await self._release(key, session)
+            if await blob_rows.find(Patient(self._database), name, digest) is None:
+                if await self._offset(lease) is None:  # or nobody has it any more
+                    await lease.release()
                 raise Unavailable("the blob is fetched by another replica") from None
         except BlobUploadUnknown:  # the store has lost what was kept of it
-            await self._forget(key, session)
+            await self._forget(lease)
             raise Unavailable("what was here of the blob is lost") from None
         except ClientGone:
-            await self._let_go(key, session)
+            await lease.let_go()
             raise arriving.error or Broken("cut") from None
         except Exception:
-            await self._let_go(key, session)
+            await lease.let_go()
             raise
-        await self._release(key, session)
+        await lease.release()
 
-    @asynccontextmanager
-    async def _heard_of(self, key: Key, session: UUID, arriving: Arriving | None = None) -> AsyncIterator[None]:
-        """Renew the lease meanwhile. When there is none any more, what is arriving ends."""
-
-        async def renew() -> None:
-            if not await self._renew(key, session) and arriving is not None:
-                arriving.stop()
-
-        beat = LoopingCall(lambda: Deferred.fromCoroutine(renew()))
-        beat.clock = self._reactor
-        ended = beat.start(HEARTBEAT, now=False)
-        try:
-            yield
-        finally:
-            beat.stop()
-            await ended  # a lease that is let go of then is not renewed any more
-
-    async def _renew(self, key: Key, session: UUID, seconds: float = LEASE) -> bool:
-        """False if the repo is gone, or nobody fetches into that session any more."""
-        try:
-            return await rows.renew(self._database, *key, session, seconds)
-        except OciError:
-            log.warn("the lease of a blob that is being fetched could not be renewed")
-            return True
-
-    async def _let_go(self, key: Key, session: UUID) -> None:
-        """The session is kept: whoever wants the blob next goes on with it, at once."""
-        await self._renew(key, session, 0)
-
-    async def _forget(self, key: Key, session: UUID) -> None:
+    async def _forget(self, lease: Lease) -> None:
         """Whoever wants the blob next begins anew."""
         with suppress(OciError):
-            await self._uploads.cancel(key[0], session)
-        await self._release(key, session)
-
-    async def _release(self, key: Key, session: UUID) -> None:
-        try:
-            await rows.release(self._database, *key, session)
-        except OciError:  # the lease will end
-            log.warn("the lease of a blob that was fetched could not be given back")
+            await self._uploads.cancel(lease.key[0], lease.session)
+        await lease.release()
 
 
 async def open_blob(store: IObjectStore, blob: Blob, start: int, length: int) -> IObjectReader:

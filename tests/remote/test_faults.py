@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from artifactapi.metadata import fills as fill_rows
 from artifactapi.metadata import uploads
 from artifactapi.oci.errors import Unavailable
-from artifactapi.registry import arriving, fills
+from artifactapi.registry import arriving, fills, lease
 from artifactapi.service import Artifactapi
 from tests.client import Client
 from tests.remote.pulls import pull
@@ -27,7 +27,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon."""
     monkeypatch.setattr(arriving, "PAUSE", 0.02)
     monkeypatch.setattr(fills, "LOOK", 0.02)
-    monkeypatch.setattr(fills, "HEARTBEAT", 0.02)
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.02)
 
 
 async def refuse(*_: object) -> None:
