@@ -11,8 +11,9 @@ from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
@@ -118,6 +119,12 @@ class _Connection(ProtocolWrapper):
     """
 
     _head: int | None = None
+    _lost = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone: TLS cannot be told to close it any more, though the pool does when its time is over."""
+        self._lost = True
+        super().connectionLost(reason)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the upstream."""
@@ -145,7 +152,8 @@ class _Connection(ProtocolWrapper):
     def loseConnection(self) -> None:
         """Close it now."""
         self.disconnecting = 1
-        self._transport().abortConnection()
+        if not self._lost:
+            self._transport().abortConnection()
 
     def _transport(self) -> Any:
         return self.transport

@@ -68,14 +68,20 @@ def tls_scripted(certificate: Path) -> Iterator[Scripted]:
 
 
 @pytest_twisted.async_yield_fixture
-async def tls_upstream(tls_scripted: Scripted, certificate: Path, threads: Threads):
-    """A client of it that trusts its certificate."""
+async def tls_connections(certificate: Path):
+    """Connections that trust its certificate."""
     from twisted.internet import reactor
 
     root = trustRootFromCertificates([Certificate.loadPEM(certificate.read_bytes())])
     connections = Connections(reactor, BrowserLikePolicyForHTTPS(root))
-    yield Upstream(Origin(tls_scripted.url), connections, threads, lambda *observed: None)
+    yield connections
     await connections.close()
+
+
+@pytest.fixture
+def tls_upstream(tls_scripted: Scripted, tls_connections: Connections, threads: Threads) -> Upstream:
+    """A client of it."""
+    return Upstream(Origin(tls_scripted.url), tls_connections, threads, lambda *observed: None)
 
 
 @pytest.fixture

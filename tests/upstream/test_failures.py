@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from artifactapi.oci.names import Tag
 from artifactapi.upstream.answer import retry_after
+from artifactapi.upstream.connections import Connections
 from artifactapi.upstream.errors import Limited, NotThere
 from artifactapi.upstream.upstream import Upstream
 from tests.upstream.reading import DIGEST, begin, breaks, content, until, whole
@@ -224,6 +225,18 @@ async def test_no_tls_there(client):
         talking = deferToThread(talk)
         await breaks(client(f"https://127.0.0.1:{server.getsockname()[1]}").manifest("a", LATEST), "tls")
         await talking
+
+
+async def test_an_idle_connection_that_was_closed(
+    tls_scripted: Scripted, tls_upstream: Upstream, tls_connections: Connections, lines: list[str]
+):
+    """When the time of an idle connection is over that the upstream has closed, it is only forgotten."""
+    pool = tls_connections._pool
+    pool.cachedConnectionTimeout = 0.5
+    tls_scripted.on("GET", raw(head(200, content_length=2), b"{}"))
+    await tls_upstream.manifest("a", LATEST)
+    await until(lambda: not any(pool._connections.values()))
+    assert not [line for line in lines if "timed call" in line]
 
 
 async def test_tls(tls_scripted: Scripted, tls_upstream: Upstream):
