@@ -41,14 +41,14 @@ class Misses:
         if (known := self._failed.get(question)) is not None:
             since, until, error = known
             if self._reactor.seconds() < min(until, since + age):
-                raise error
+                raise error.again()
 
     def add(self, question: Hashable, error: UpstreamError, seconds: float) -> None:
         """It has failed with that, which counts so long."""
         if len(self._failed) >= MOST_MISSES:
             self._failed.clear()
         now = self._reactor.seconds()
-        self._failed[question] = now, now + seconds, error
+        self._failed[question] = now, now + seconds, error.again()
 
 
 class TagLists:
@@ -123,9 +123,9 @@ class Source:
         """What it answers. Raises what it failed with lately: whoever asks again at once makes it no better."""
         left = self._until - self._reactor.seconds()
         if self.fault is not None:
-            raise self.fault
+            raise self.fault.again()
         if self._error is not None and left > 0:
-            raise Limited(ceil(left)) if isinstance(self._error, Limited) else self._error
+            raise Limited(ceil(left)) if isinstance(self._error, Limited) else self._error.again()
         try:
             return await asking()
         except UpstreamError as error:
@@ -149,7 +149,7 @@ class Source:
         elif isinstance(error, Broken) and (error.kind in OUTAGES or error.status in AWAY):
             seconds = self.settings.backoff
         if seconds:
-            self._error, self._until = error, self._reactor.seconds() + seconds
+            self._error, self._until = error.again(), self._reactor.seconds() + seconds
             log.warn("upstream of {repo}: {error}", repo=self.repo.name, error=str(error))
 
     def _note_refusal(self, reason: str) -> None:

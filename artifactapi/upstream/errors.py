@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 Kind = Literal[
     "status", "timeout", "dns", "connect", "tls", "reset", "cut", "malformed", "large", "encoding", "redirect", "secret"
@@ -31,6 +31,12 @@ class UpstreamError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.status = status
+
+    def again(self) -> Self:
+        """The same, to be raised once more: one that was raised keeps the frames it went through, and all they hold."""
+        made = type(self).__new__(type(self), *self.args)
+        made.__dict__.update(self.__dict__)
+        return made
 
 
 class NotThere(UpstreamError):

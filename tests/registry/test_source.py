@@ -54,6 +54,28 @@ async def test_limited(source: Source, clock: Clock, said: int | None, seconds: 
     assert await source.ask(answers) == "answer"
 
 
+@pytest.mark.parametrize("error", [Broken("reset"), Limited(60)])
+async def test_what_is_remembered_does_not_grow(source: Source, error: UpstreamError):
+    """An error that is raised again and again holds nothing of those who were told before."""
+    depths = []
+    for _ in range(5):
+        with pytest.raises(type(error)) as raised:
+            await source.once("question", lambda: source.ask(fails(error)))
+        assert (str(raised.value), raised.value.status) == (str(error), error.status)
+        depths.append(len(raised.traceback))
+    assert depths[1:] == [depths[1]] * 4
+
+
+async def test_a_question_that_has_failed_does_not_grow(source: Source):
+    """So with what one question failed with."""
+    depths = []
+    for _ in range(5):
+        with pytest.raises(NotThere) as raised:
+            await source.once("question", fails(NotThere("no", 404)))
+        depths.append(len(raised.traceback))
+    assert depths[1:] == [depths[1]] * 4
+
+
 async def test_an_answer_that_was_under_way(source: Source, clock: Clock):
     """It does not make up for what failed since."""
     going: Deferred[str] = Deferred()
