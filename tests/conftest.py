@@ -273,6 +273,17 @@ async def service(config: Config):
     await running.stopService()
 
 
+@pytest_twisted.async_yield_fixture
+async def replica(service: Artifactapi, config: Config):
+    """A client of a second daemon over the same database."""
+    from twisted.internet import reactor
+
+    running = Artifactapi(config, reactor)
+    await running.start()
+    yield Client("127.0.0.1", running.address.port)
+    await running.stopService()
+
+
 @pytest.fixture
 def scripted() -> Iterator[Scripted]:
     """An upstream that does what the test tells it."""

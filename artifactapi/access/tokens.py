@@ -17,7 +17,6 @@ from artifactapi.oci.globs import is_image_glob
 from artifactapi.oci.names import is_repo_name
 
 MOST_SECONDS = 10 * 366 * 86_400
-
 MOST_ENTRIES = 100
 SCOPE_FORM = f'a list of 1 to {MOST_ENTRIES} entries like {{"repo": "r", "images": "team/*", "rights": ["pull"]}}'
 

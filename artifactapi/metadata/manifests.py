@@ -85,8 +85,13 @@ async def find(db: Queryable, name: ImageName, reference: Digest | Tag) -> Store
 
 async def missing(db: Queryable, name: ImageName, digests: Sequence[Digest]) -> list[Digest]:
     """Those that the image does not have."""
-    there = await find_all(db, [(name, digest) for digest in digests]) if digests else {}
-    return [digest for digest in digests if (name, digest) not in there]
+    rows = await db.query(
+        """SELECT m.digest FROM repos r JOIN images i ON i.repo_id = r.id JOIN manifests m ON m.image_id = i.id
+           WHERE r.name = %s AND i.name = %s AND m.digest = ANY(%s)""",
+        (name.repo, name.image, list(map(str, digests))),
+    )
+    there = {digest for (digest,) in rows}
+    return [digest for digest in digests if str(digest) not in there]
 
 
 async def _content(db: Queryable, image: int, digest: str) -> memoryview | None:

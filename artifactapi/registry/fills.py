@@ -154,8 +154,8 @@ class Fills:
         if blob is not None and lease is not None:
             await lease.release()
             lease = None
-        elif blob is None and lease is None and await repo_rows.find(db, name.repo) is None:
-            raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
+        elif blob is None and lease is None:
+            await require(db, name)
         return lease, blob
 
     async def _lead(self, source: Source, begun: Begun, room: Room) -> Fill | Blob:
@@ -267,9 +267,11 @@ class Fills:
             if await blob_rows.find(Patient(self._database), name, digest) is None:
                 if await self._offset(lease) is None:  # or nobody has it any more
                     await lease.release()
+                await require(self._database, name)
                 raise Unavailable("the blob is fetched by another replica") from None
         except BlobUploadUnknown:  # the store has lost what was kept of it
             await self._forget(lease)
+            await require(self._database, name)
             raise Unavailable("what was here of the blob is lost") from None
         except ClientGone:
             await lease.let_go()
@@ -284,6 +286,12 @@ class Fills:
         with suppress(OciError):
             await self._uploads.cancel(lease.key[0], lease.session)
         await lease.release()
+
+
+async def require(db: Queryable, name: ImageName) -> None:
+    """The image's repo is there. Raises NameUnknown."""
+    if await repo_rows.find(db, name.repo) is None:
+        raise NameUnknown(f"no repo {name.repo!r}", {"name": str(name)})
 
 
 async def open_blob(store: IObjectStore, blob: Blob, start: int, length: int) -> IObjectReader:

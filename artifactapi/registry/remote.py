@@ -72,9 +72,11 @@ class Remote:
             raise told(error) from None
 
     async def _once(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
-        question = (source, name, str(reference))
-        work = lambda: self._fetching.run(question, lambda: self._fetch(source, name, reference, known))  # noqa: E731
-        return await source.once(("manifest", name, str(reference)), work, None if known is None else known.age)
+        async def ask() -> Stored:
+            question = (source, name, str(reference))
+            return await self._fetching.run(question, lambda: self._fetch(source, name, reference, known))
+
+        return await source.once(("manifest", name, str(reference)), ask, None if known is None else known.age)
 
     async def blob(self, repo: Repo, name: ImageName, digest: Digest, fetch: bool = True) -> Blob:
         """The blob on its way here; where it is not to be fetched, what the upstream says of it.
@@ -111,14 +113,13 @@ class Remote:
     async def _fetch(self, source: Source, name: ImageName, reference: Digest | Tag, known: Stored | None) -> Stored:
         if known is None or isinstance(reference, Digest):
             found = await source.ask(lambda: source.upstream.manifest(name.image, reference))
-        elif await self._digest(source, name, reference) == known.digest:
-            found = None
-        else:
+            assert found is not None  # which it is only for an ETag
+            return await self._keep(source, name, reference, found)
+        if await self._digest(source, name, reference) != known.digest:
             etag = f'"{known.digest}"'  # as most registries write it
             found = await source.ask(lambda: source.upstream.manifest(name.image, reference, etag))
-        if found is not None:
-            return await self._keep(source, name, reference, found)
-        assert known is not None and isinstance(reference, Tag)  # noqa: PT018
+            if found is not None:
+                return await self._keep(source, name, reference, found)
         await cached.confirm(self._database, source.repo, name, reference, known.digest)
         return replace(known, source="hit", age=0.0, fresh=True)
 

@@ -55,24 +55,23 @@ class Upstreams:
         if known is not None and current and not known.denied and known.fault is None:
             return known
         settings = RemoteSettings.parse(repo.settings)
-        password, fault = await self._password(repo, settings)
+        password, wrong = await self._password(settings.password_secret)
         origin = settings.origin(password)
-        if known is not None and current and (known.origin, known.fault) == (origin, fault):
+        if known is not None and current and known.origin == origin and (known.fault is None) == (wrong is None):
             known.denied = False
             return known
+        if wrong is not None:
+            log.warn("upstream of {repo}: {wrong}", repo=repo.name, wrong=wrong)
+        fault = None if wrong is None else Broken("secret")
         upstream = Upstream(origin, self._connections, self._threads, self._observe)
         made = self._sources[repo.id] = Source(repo, settings, origin, upstream, self._reactor, fault)
         return made
 
-    async def _password(self, repo: Repo, settings: RemoteSettings) -> tuple[str | None, Broken | None]:
-        """The password, if it needs one, or why it is not to be had."""
-        name = settings.password_secret
-        if name is None:
+    async def _password(self, secret: str | None) -> tuple[str | None, str | None]:
+        """The password, if there is one, and what is wrong with it."""
+        if secret is None:
             return None, None
         try:
-            return await self._threads.run(self._secrets.read, name), None
-        except (OSError, ValueError) as error:
-            log.warn(
-                "upstream of {repo}: secret {name}: {error}", repo=repo.name, name=name, error=type(error).__name__
-            )
-            return None, Broken("secret")
+            return await self._threads.run(self._secrets.read, secret), None
+        except (OSError, ValueError) as error:  # the text of some holds what was read
+            return None, f"secret {secret}: {type(error).__name__}"

@@ -9,7 +9,7 @@ import pytest_twisted
 from argon2 import PasswordHasher
 
 from artifactapi.access import passwords
-from artifactapi.service import Artifactapi, Config
+from artifactapi.service import Config
 from tests.access.people import first_administrator
 from tests.client import Client
 from tests.virtual.admin import Admin
@@ -18,7 +18,7 @@ from tests.virtual.upstream import Upstream
 
 @pytest.fixture
 def config(config: Config) -> Config:
-    """Nothing runs of its own."""
+    """Failed logins are not counted."""
     return replace(config, login_attempts=0)
 
 
@@ -48,14 +48,3 @@ async def admin(repos: Admin, client: Client, monkeypatch: pytest.MonkeyPatch):
     made = await first_administrator(client)
     repos.header = made.header
     yield made
-
-
-@pytest_twisted.async_yield_fixture
-async def replica(service: Artifactapi, config: Config):
-    """A client of a second daemon over the same database."""
-    from twisted.internet import reactor
-
-    running = Artifactapi(config, reactor)
-    await running.start()
-    yield Client("127.0.0.1", running.address.port)
-    await running.stopService()
