@@ -61,11 +61,11 @@ class Broken(UpstreamError):
     After `cut`, `reset` and `timeout` in the middle of a blob, the rest may be asked for with `start`.
     """
 
+    def __init__(self, kind: Kind, detail: str = "", status: int | None = None) -> None:
+        super().__init__(f"{WORDS[kind]}: {detail}" if detail else WORDS[kind], status)
+        self.kind = kind
+
     @property
     def is_refusal(self) -> bool:
         """Whether the upstream does not know such requests."""
         return self.status in (400, 405, 501)
-
-    def __init__(self, kind: Kind, detail: str = "", status: int | None = None) -> None:
-        super().__init__(f"{WORDS[kind]}: {detail}" if detail else WORDS[kind], status)
-        self.kind = kind
